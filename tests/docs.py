@@ -3,7 +3,8 @@
 A `console` block is a transcript: lines that begin with `$ ` are commands, which run in the checkout, one page after
 the other; the lines below are the output. A line `…` stands for any lines, `…` within a line for any text, and times
 may differ. A command that shows no output may print anything. A command fails if and only if its output shows `error`.
-Blocks of other languages do not run.
+Blocks of other languages do not run. The commands of README.md are those that a new user runs first: each takes at most
+two seconds of processor time, which another program on the machine does not lengthen.
 
 usage: docs.py FOLDER_OF_THE_COMMAND [PAGE...]
 """
@@ -20,6 +21,7 @@ FENCE = re.compile(r"^```(\w*).*?\n(.*?)^```$", re.M | re.S)
 TIME = re.compile(r"\d+\.\d+ s\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 MARK = "@@end of command "
+README_SECONDS = 2.0
 
 
 def transcript(block: str) -> list[tuple[str, list[str]]]:
@@ -34,10 +36,14 @@ def transcript(block: str) -> list[tuple[str, list[str]]]:
     return calls
 
 
-def run(calls: list[str], path: str) -> list[tuple[int, list[str]]]:
-    """Runs commands one after the other in one shell, and returns the exit code and the output of each."""
+def run(calls: list[str], path: str) -> list[tuple[int, float, list[str]]]:
+    """Runs commands one after the other in one shell.
+
+    Returns of each the exit code, the seconds of processor time of its processes, and the output.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
-        script.write("".join(f"{call}\nprintf '\\n{MARK}%d\\n' $?\n" for call in calls))
+        script.write("TIMEFORMAT=$'\\n%U %S'\n")
+        script.write("".join(f"time {{ {call}\n}}\nprintf '{MARK}%d\\n' $?\n" for call in calls))
         script.flush()
         output = subprocess.run(
             ["bash", "-o", "pipefail", script.name], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -46,9 +52,10 @@ def run(calls: list[str], path: str) -> list[tuple[int, list[str]]]:
     results, lines = [], []
     for line in output.splitlines():
         if line.startswith(MARK):
+            seconds = sum(map(float, lines.pop().split()))
             if lines and not lines[-1]:
                 lines.pop()
-            results.append((int(line[len(MARK):]), lines))
+            results.append((int(line[len(MARK):]), seconds, lines))
             lines = []
         else:
             lines.append(line.rstrip())
@@ -106,10 +113,12 @@ def main() -> None:
         text = page.read_text()
         failed = broken_links(page, text)
         calls = [call for match in FENCE.finditer(text) if match[1] == "console" for call in transcript(match[2])]
-        for (call, expected), (code, actual) in zip(calls, run([call for call, _ in calls], path), strict=True):
+        for (call, expected), (code, seconds, actual) in zip(calls, run([call for call, _ in calls], path), strict=True):
             fails = any(line.startswith("error") for line in expected)
             if (code != 0) != fails or expected and not shows(expected, actual):
                 failed.append("\n    ".join([f"$ {call}", *actual, f"(exit code {code})"]))
+            if name == "README.md" and seconds > README_SECONDS:
+                failed.append(f"$ {call}\n    takes {seconds:.2f} s of processor time; a new user waits for {README_SECONDS} s at most")
         print(f"{name}: {len(calls)} commands, {'fails' if failed else 'ok'}", flush=True)
         for failure in failed:
             print(f"  {failure}", flush=True)
