@@ -107,7 +107,7 @@ pub(crate) fn reads_no_audio(path: &Path) -> Failure {
     Failure::usage_with(Code::ModelKind, text)
 }
 
-/// Checks that a source of `build` is a model that reads tokens; ONNX files are checked when they are loaded.
+/// Checks that a source of `build` is a model with the input `input_ids`; ONNX files are checked when they are loaded.
 pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
     let Some(graph) = opened(path).and_then(|model| model.build(*model.parts().first()?, false).ok()) else {
         return Ok(());
@@ -116,7 +116,7 @@ pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
     if inputs.contains(&"input_ids") {
         return Ok(());
     }
-    Err(other_kind(path, &format!("reads {}, not tokens", inputs.join(", ")), "a model for texts"))
+    Err(other_kind(path, &format!("reads {}, not input_ids", inputs.join(", ")), "a model for texts"))
 }
 
 /// Returns the model of a source of `build`; `None` for ONNX files, and on errors, which are reported when it is built.

@@ -313,7 +313,7 @@ fn the_kind_of_a_model_comes_before_its_tokenizer() {
     for (arguments, message) in [
         (["generate", &bert, "-p", "a"], "which does not generate text\n  help: name a model for text-generation, "),
         (["generate", &vit, "-p", "a"], "which does not generate text\n  help: name a model for text-generation, "),
-        (["eval", &vit, "--text", "text.txt"], "reads pixel_values, not tokens\n  help: name a model for texts"),
+        (["eval", &vit, "--text", "text.txt"], "reads pixel_values, not input_ids\n  help: name a model for texts"),
         (["eval", &bert, "--text", "text.txt"], "the tokenizer is missing"),
         (["generate", &llama, "-p", "a"], "the tokenizer is missing"),
     ] {

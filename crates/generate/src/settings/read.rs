@@ -44,7 +44,7 @@ impl ConfigFile {
             Ok(Value::Object(options)) => Ok(Some(Self { path, options, read: RefCell::default() })),
             Ok(_) => Err(GenerateError::Configuration {
                 path,
-                cause: "it is not a JSON object\n  help: write the options in braces, such as {\"top_k\": 50}"
+                cause: "it is not a JSON object\n  help: write the options in braces, such as {\"NAME\": VALUE}"
                     .to_owned(),
             }),
             Err(error) => Err(GenerateError::Configuration { path, cause: error.to_string() }),

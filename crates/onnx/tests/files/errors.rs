@@ -166,7 +166,10 @@ fn nodes() {
         "node \"y\" (a.Neg): the model does not import the operator set \"a\"",
     );
     check(|graph| graph.node[0].op_type = None, "node \"y\" (): it has no operator");
-    check(|graph| graph.node[0].op_type = text("Bogus"), "node \"y\" (Bogus): opset 21 of ONNX has no operator Bogus");
+    check(
+        |graph| graph.node[0].op_type = text("Bogus"),
+        "node \"y\" (Bogus): opset 21 of ONNX has no operator \"Bogus\"",
+    );
     check(|graph| graph.node[0].output[0].clear(), "node \"\" (Neg): it has no result");
     check(|graph| graph.node[0].input.push("x".to_owned()), "node \"y\" (Neg): neg: it takes 1 operand, but has 2");
     check(|graph| graph.node[0].op_type = text("Concat"), "node \"y\" (Concat): the attribute `axis` is missing");

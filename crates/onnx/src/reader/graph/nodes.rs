@@ -123,7 +123,7 @@ impl Reader<'_> {
             }
         }
         if !standard::knows(version, &op_type) {
-            let what = format!("opset {version} of ONNX has no operator {}", op_type.escape_debug());
+            let what = format!("opset {version} of ONNX has no operator {op_type:?}");
             return Err(ReadProblem::Node { node: place.text, what });
         }
         let sparse = attributes.iter().find_map(|(_, value)| match value {
