@@ -9,7 +9,7 @@ use netwright::ir::{Bindings, Detail, ElementType, Model, Op, Symbol, Value, par
 use netwright::nn::PretrainedOptions;
 use netwright::onnx::{self, ReadOptions};
 use netwright::passes::{self, Options, PassError, Target, diff};
-use netwright::surgery::unroll_cache;
+use netwright::surgery::{rename_dims, unroll_cache};
 use netwright::verify::{Array, ModelFile, Options as VerifyOptions, Session, Verdict, verify_models};
 use std::path::Path;
 
@@ -356,8 +356,11 @@ fn judged(name: &str, plain: &Model, cached: &Model) -> Verdict {
 
 #[test]
 fn connected_steps_are_judged() {
+    let mut named = decoder(CAUSAL, PLAIN);
+    rename_dims(&mut named, &[("batch", "prompt_length")]).expect("the batch is renamed");
     let models = [
         ("text", decoder(CAUSAL, PLAIN)),
+        ("a batch of the name of the prompt", named),
         ("returning", returning("heads", "v")),
         ("gpt2.legacy", exported("gpt2.legacy")),
         ("whisper_decoder.dynamo", exported("whisper_decoder.dynamo")),

@@ -316,6 +316,8 @@ codes! {
     MergeOpset = 914,
     /// A model has no branches that an input selects
     NoBranches = 915,
+    /// A decoder and its form with a KV cache cannot be compared
+    NoSteps = 916,
     // Generation
     /// A configuration of generation is not valid
     GenerationSyntax = 1001,

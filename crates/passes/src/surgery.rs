@@ -169,6 +169,9 @@ pub enum SurgeryError {
     /// Models that cannot be connected.
     #[error("{0}")]
     Merge(String),
+    /// A decoder and its form with a KV cache that cannot be compared in steps.
+    #[error("{0}")]
+    Steps(String),
     /// A model without branches that an input selects.
     #[error("{0}")]
     Branches(String),
@@ -203,6 +206,7 @@ impl SurgeryError {
             Self::Training => Code::Training,
             Self::Cut(_) => Code::CutEmpty,
             Self::Merge(_) => Code::Unmerged,
+            Self::Steps(_) => Code::NoSteps,
             Self::Branches(_) => Code::NoBranches,
         }
     }

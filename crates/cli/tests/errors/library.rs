@@ -78,6 +78,11 @@ pub(crate) fn cases() -> BTreeMap<u16, Case> {
             let error = MergeError::Opset { number: 1, from: 18, to: 21, why };
             rendered(error.code(), &error)
         }),
+        (916, || {
+            let plain = Model::new(negation());
+            let error = surgery::unroll_cache(&plain, &plain).expect_err("there is no cache");
+            rendered(error.code(), &error)
+        }),
         (905, || {
             let error = surgery::set_outputs(&mut Model::new(negation()), &[]).expect_err("no output is named");
             rendered(error.code(), &error)

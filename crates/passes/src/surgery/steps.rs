@@ -2,7 +2,7 @@
 
 use super::SurgeryError;
 use super::copy::{Copier, Facts};
-use super::dims::substitute;
+use super::dims::{substitute, symbols};
 use crate::rewrite::cast;
 use netwright_ir::{Dim, ElementType, Graph, HashMap, InferError, Model, Name, Op, Symbol, Tensor, Value, check};
 
@@ -26,7 +26,7 @@ pub struct Unrolled {
 /// Returns two models that compute the same if `cached` is what [`Options::add_cache`](crate::Options::add_cache) makes of
 /// `plain`.
 ///
-/// The number of tokens is `prompt_length + 3`. The first model is `plain`. The second one runs `cached` for all tokens
+/// The number of tokens is `prompt_length + 3`, or that of another symbol if the models have this one. The first model is `plain`. The second one runs `cached` for all tokens
 /// with an empty past, and again for a prompt, for two tokens and for one, each with the past of the step before. Outputs
 /// come twice: under their names for the steps, and as `NAME.at_once`. Outputs of padding, which may differ, are 0.
 ///
@@ -36,15 +36,15 @@ pub fn unroll_cache(plain: &Model, cached: &Model) -> Result<Unrolled, SurgeryEr
     let no_pair = || {
         let what =
             "the second model is not the first one with a KV cache\n  help: add one to the first with --add-kv-cache";
-        SurgeryError::Merge(what.to_owned())
+        SurgeryError::Steps(what.to_owned())
     };
     let ports = Ports::of(&plain.graph, &cached.graph).ok_or_else(no_pair)?;
     let mut sized = plain.graph.clone();
-    let length = Dim::symbol(PROMPT).plus(&Dim::Known(STEPS.iter().sum()));
+    let length = prompt(plain, cached).plus(&Dim::Known(STEPS.iter().sum()));
     substitute(&mut sized, &[(ports.new.clone(), length)].into());
     sized.infer_anew();
     let connected = connect(&sized, &cached.graph, &ports).map_err(|error| {
-        SurgeryError::Merge(format!("the steps cannot be connected: {error}\n  help: report this as a bug"))
+        SurgeryError::Steps(format!("the steps cannot be connected: {error}\n  help: report this as a bug"))
     })?;
     let ([whole, steps], left_out) = connected;
     if whole.outputs().is_empty() {
@@ -52,13 +52,23 @@ pub fn unroll_cache(plain: &Model, cached: &Model) -> Result<Unrolled, SurgeryEr
     }
     for graph in [&whole, &steps] {
         check(graph).map_err(|violations| {
-            SurgeryError::Merge(format!(
+            SurgeryError::Steps(format!(
                 "the connected steps are not valid:\n{violations}\n  help: report this as a bug"
             ))
         })?;
     }
     let [whole, steps] = [(plain, whole), (cached, steps)].map(|(model, graph)| Model { graph, ..model.clone() });
     Ok(Unrolled { whole, steps, left_out })
+}
+
+/// Returns the number of tokens of the prompt, whose symbol neither model has.
+fn prompt(plain: &Model, cached: &Model) -> Dim {
+    let own = [plain, cached].map(|model| symbols(&model.graph));
+    let mut name = PROMPT.to_owned();
+    while own.iter().flatten().any(|symbol| symbol.as_str() == name) {
+        name.push('_');
+    }
+    Dim::symbol(name)
 }
 
 /// Returns the graphs of both models, and the outputs that are left out.
