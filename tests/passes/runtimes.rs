@@ -71,6 +71,11 @@ fn copy_tied_weight() {
     for (case, rest) in [
         ("tied_head", "%y = matmul %row, %turned : f32[b, s, 9]\nreturn %y"),
         ("tied_head_that_is_read", "%y = matmul %row, %turned : f32[b, s, 9]\nreturn %y, %turned"),
+        (
+            "tied_head_of_two_products",
+            "%y = matmul %row, %turned : f32[b, s, 9]\n%e = exp %row : f32[b, s, 4]
+             %z = matmul %e, %turned : f32[b, s, 9]\nreturn %y, %z",
+        ),
         ("transposed_table_as_left_factor", "%y = matmul %turned, %table : f32[4, 4]\nreturn %y, %row"),
     ] {
         check_pass(case, "copy-tied-weight", &graph("%ids: i64[b, s]", &format!("{table}\n{rest}")));

@@ -6,7 +6,7 @@ use crate::rewrite::{MAX_RECIPE_DEPTH, become_op};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Op, OpKind, Value};
 
-/// `x · transpose(w)` -> `x · wᵀ`, for a matrix with another use
+/// `x · transpose(w)` -> `x · wᵀ`, for a matrix with another use and one product
 ///
 /// An embedding that is also the output projection is transposed for the latter. tract 0.23.9 arranges a matrix for its
 /// kernel when it loads the model, but only if one product is its only use; otherwise it does so in every run. A step of
@@ -23,9 +23,8 @@ pub fn copy_tied_weight(quantizes: bool) -> Pass {
 fn copy(graph: &mut Graph, root: Value) -> Rewritten {
     let w = graph.operand(root.node, 0).filter(|w| graph.use_count(*w) > 1).ok_or(Skip::NoMatch)?;
     let tensor = graph.tensor(w).ok_or(Skip::NoMatch)?;
-    let users = graph.users(root);
-    let is_factor = |(user, at): &(_, usize)| *at == 1 && graph.node(*user).op().kind() == OpKind::MatMul;
-    if order(graph, root).is_none_or(|order| order != [1, 0]) || users.is_empty() || !users.iter().all(is_factor) {
+    let [(user, 1)] = graph.users(root)[..] else { return Err(Skip::NoMatch) };
+    if graph.node(user).op().kind() != OpKind::MatMul || order(graph, root).is_none_or(|order| order != [1, 0]) {
         return Err(Skip::NoMatch);
     }
     if graph.is_output(root) || tensor.recipe_depth() >= MAX_RECIPE_DEPTH {
