@@ -108,6 +108,11 @@ fn separate_merged_heads() {
             format!("{attention}\n%c = tanh %a : f32[b, s, 64]\n{}", product("c", 32)),
         ),
         ("product_with_blocks_of_16", format!("{attention}\n{}", product("a", 16))),
+        ("product_with_blocks_of_64", format!("{attention}\n{}", product("a", 64))),
+        (
+            "product_in_2_bits_with_blocks_of_64",
+            format!("{attention}\n{}", product("a", 64).replace("bits = 4", "bits = 2")),
+        ),
         ("product_of_an_input", product("x", 32)),
     ] {
         let inputs = "%x: f32[b, s, 64], %h: f32[b, s, 4, 16], %codes: u8[16, 2, 16], %scales: f32[32]";

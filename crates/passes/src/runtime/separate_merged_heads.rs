@@ -10,7 +10,7 @@ use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 ///
 /// tract 0.23.9 folds a Reshape that merges the axis that a product sums over into the product: it also reshapes the
 /// other operand, and multiplies by the wrong numbers, without an error, if that is a weight in blocks. It does so for
-/// f32 and blocks of 32 that it keeps. Attention ends with such a Reshape too. tract does not fold a Reshape through a
+/// f32 and blocks that it keeps: of 32 in 4 bits, and of any multiple of 32 in 2 bits. Attention ends with such a Reshape too. tract does not fold a Reshape through a
 /// Cast, and the two casts change no number. The passes for every target remove them, and this one inserts them again.
 pub fn separate_merged_heads() -> Pass {
     let summary = "MatMulNBits(merged heads) -> MatMulNBits(cast(cast(merged heads; f64); f32)), which tract needs";
@@ -25,12 +25,14 @@ fn separate(graph: &mut Graph, root: Value) -> Rewritten {
     if &*opaque.domain != DOMAIN || &*opaque.op_type != "MatMulNBits" {
         return Err(Skip::NoMatch);
     }
-    let int =
-        |name: &str| integer(name, opaque.attributes.iter().find(|(own, _)| **own == *name).map(|(_, value)| value), 0);
-    let (k, size) = (int("K")?, int("block_size")?);
+    let int = |name: &str, default| {
+        let found = opaque.attributes.iter().find(|(own, _)| **own == *name);
+        integer(name, found.map(|(_, value)| value), default)
+    };
+    let (k, size, bits) = (int("K", 0)?, int("block_size", 0)?, int("bits", 4)?);
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     // tract expands other blocks to floats, which it reshapes correctly.
-    let is_kept = size > 0 && size % 32 == 0 && k % 32 == 0;
+    let is_kept = size > 0 && size % 32 == 0 && k % 32 == 0 && (size == 32 || bits == 2);
     if !is_kept || graph.fact(x).element() != Some(ElementType::F32) || !may_be_merged(graph, x, k) {
         return Err(Skip::NoMatch);
     }
@@ -48,6 +50,8 @@ fn separate(graph: &mut Graph, root: Value) -> Rewritten {
 
 /// Returns whether tract may see a Reshape that merges axes into the last one, of `k` elements, directly before a
 /// reader of the value. tract moves operators that only rearrange, such as slices, before a Reshape.
+///
+/// The gate of the verifier walks in the same way through a file (`blocks_flaw`): change both together.
 fn may_be_merged(graph: &Graph, mut value: Value, k: i64) -> bool {
     loop {
         match graph.kind(value) {
