@@ -54,7 +54,7 @@ pub(crate) fn grouped(reasons: &[Reason]) -> Vec<String> {
 
 /// Returns all reasons why tract cannot judge a model; empty if it can.
 pub fn gate(file: &ModelFile) -> Vec<Reason> {
-    let mut gate = Gate { reasons: vec![], functions: vec![], types: vec![], producers: vec![] };
+    let mut gate = Gate { reasons: vec![], opset: file.opset(), functions: vec![], types: vec![], producers: vec![] };
     match file.opset() {
         Some(version) if operators::OPSETS.contains(&version) => {}
         version => {
@@ -112,6 +112,8 @@ const MERGED: &str = "tract also reshapes the weight in blocks if axes may be me
 
 struct Gate<'m> {
     reasons: Vec<Reason>,
+    /// The opset of the default domain.
+    opset: Option<i64>,
     /// The domains and names of the model's functions.
     functions: Vec<(&'m str, &'m str)>,
     /// The types of the values of the current graph and of the graphs around it.
@@ -219,7 +221,14 @@ impl<'m> Gate<'m> {
         if let Some(attribute) = unread {
             return Some(format!("tract ignores {} = {}", attribute.name, text(attribute)));
         }
+        let element = node.input.first().and_then(|x| self.element(x)).filter(|_| default);
+        if let Some(element) = element.filter(|element| operators::lacks(operator, *element)) {
+            return Some(format!("tract does not support elements of type {element}"));
+        }
         match operator {
+            "Squeeze" if self.opset < Some(13) && !node.attribute.iter().any(|attribute| attribute.name == "axes") => {
+                Some("tract requires its axes before opset 13".to_owned())
+            }
             "Attention" => attention_flaw(node, &|value| self.ty(value)),
             "MatMulNBits" => self.blocks_flaw(node),
             "MultiHeadAttention" => self.multi_head_flaw(node),
@@ -234,8 +243,13 @@ impl<'m> Gate<'m> {
             return Some("tract supports neither its bias nor its masks nor its past".to_owned());
         }
         let rank = |name: &String| self.ty(name).and_then(|ty| Some(ty.shape.as_ref()?.len()));
-        let has_heads = node.input.iter().filter_map(rank).any(|rank| rank != 3);
-        has_heads.then(|| "tract only supports queries, keys and values of rank 3".to_owned())
+        let why = match node.input.iter().map(rank).find(|rank| *rank != Some(3))? {
+            Some(_) => "tract only supports queries, keys and values of rank 3",
+            None => {
+                "tract only supports queries, keys and values of rank 3, and the model does not declare their ranks"
+            }
+        };
+        Some(why.to_owned())
     }
 
     /// Returns why tract computes a `MatMulNBits` wrong, if so.
@@ -243,6 +257,9 @@ impl<'m> Gate<'m> {
     /// It folds a Reshape that merges the axis that is summed over into the product, and reshapes the weight too, which
     /// is wrong for the blocks of 32 that it keeps. In other types than f32 a cast that tract inserts prevents that. The
     /// walk goes through operators that tract moves before a Reshape; all others prevent it.
+    ///
+    /// The pass `separate-merged-heads` walks in the same way. It sees the graph that is optimized, and this a file of any
+    /// origin, with casts and without inferred shapes: change both together.
     fn blocks_flaw(&self, node: &NodeProto) -> Option<String> {
         let int = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.i);
         let (k, size) = (int("K")?, int("block_size")?);
@@ -254,7 +271,7 @@ impl<'m> Gate<'m> {
         let mut value = x;
         // A file may contain a cycle; a chain of operators that only rearrange is short.
         for _ in 0..MAX_REARRANGED {
-            let producer = self.producers.iter().rev().find_map(|nodes| nodes.get(value.as_str()))?;
+            let producer = self.producer(value)?;
             let merges = match producer.op_type.as_str() {
                 "Attention" | "MultiHeadAttention" | "RotaryEmbedding" => true,
                 "Reshape" | "Flatten" => {
@@ -263,17 +280,8 @@ impl<'m> Gate<'m> {
                 }
                 // A cast to the same type does nothing.
                 "Cast" | "CastLike" => {
-                    let element = producer.input.first().and_then(|source| self.ty(source)).map(|ty| ty.element);
-                    let from_cast = |name: &String| {
-                        let before = self.producers.iter().rev().find_map(|nodes| nodes.get(name.as_str()));
-                        before.is_some_and(|before| {
-                            let to = before.attribute.iter().find(|attribute| attribute.name == "to");
-                            before.op_type == "Cast" && to.is_some_and(|to| to.i != ElementType::F32.number())
-                        })
-                    };
-                    if element.is_some_and(|element| element != ElementType::F32)
-                        || producer.input.first().is_some_and(from_cast)
-                    {
+                    let element = producer.input.first().and_then(|source| self.element(source));
+                    if element.is_some_and(|element| element != ElementType::F32) {
                         return None;
                     }
                     false
@@ -288,6 +296,19 @@ impl<'m> Gate<'m> {
             value = producer.input.first()?;
         }
         Some(MERGED.to_owned())
+    }
+
+    /// Returns the element type of a value, if it is declared or that of a cast.
+    fn element(&self, value: &str) -> Option<ElementType> {
+        self.ty(value).map(|ty| ty.element).or_else(|| {
+            let cast = self.producer(value).filter(|node| node.op_type == "Cast")?;
+            let to = cast.attribute.iter().find(|attribute| attribute.name == "to")?;
+            ElementType::from_number(to.i)
+        })
+    }
+
+    fn producer(&self, value: &str) -> Option<&'m NodeProto> {
+        self.producers.iter().rev().find_map(|nodes| nodes.get(value).copied())
     }
 
     fn ty(&self, value: &str) -> Option<&TensorType> {
@@ -324,8 +345,8 @@ pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&
         }
     }
     let mask = ty(given(3)?)?;
-    if mask.element == ElementType::Bool {
-        return Some("tract does not support masks of type bool".to_owned());
+    if !mask.element.is_float() {
+        return Some(format!("tract does not support masks of type {}", mask.element));
     }
     let rows = mask.shape.as_ref().and_then(|shape| shape.get(shape.len().checked_sub(2)?));
     if rows == Some(&Dim::Known(1)) && query != Some(Dim::Known(1)) {

@@ -36,12 +36,48 @@ fn operators_and_attributes() {
             node("y = LSTM(x, x, x)"),
             Some(("node `y` (LSTM)", "tract does not support it, or was not checked against the standard")),
         ),
+        (node("y = Squeeze(x)"), None),
+        (node("y = Equal(x, x)"), None),
         (node("y = RandomNormalLike(x)"), Some(("node `y` (RandomNormalLike)", "its results are random"))),
     ];
     for (node, expected) in cases {
         let what = format!("{}::{}", node.domain, node.op_type);
         let expected: Vec<_> = expected.iter().map(|(place, why)| format!("{place}: {why}")).collect();
         check(&what, &one(node), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+/// tract does not run some operators for some types, which are declared or follow from a cast.
+#[test]
+fn elements_that_are_not_supported() {
+    let flaw = |operator: &str, element: &str| {
+        Some(format!("node `y` ({operator}): tract does not support elements of type {element}"))
+    };
+    for (nodes, expected) in [
+        (vec![node("y = Equal(c, c)")], flaw("Equal", "bool")),
+        (vec![node("y = Sigmoid(d)")], flaw("Sigmoid", "f64")),
+        (vec![node("y = Tanh(d)")], None),
+        (vec![node("y = com.microsoft::QuickGelu(d)")], None),
+        (vec![node("cast = Cast(x)").int("to", 11), node("y = IsInf(cast)")], flaw("IsInf", "f64")),
+        (vec![node("cast = Cast(d)").int("to", 1), node("y = IsInf(cast)")], None),
+    ] {
+        let what = format!("{nodes:?}");
+        let graph = graph(&["x: f32[3]", "c: bool[3]", "d: f64[3]"], &["y"], nodes);
+        check(&what, &model(graph), &expected.as_deref().into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn squeeze_without_axes() {
+    let flaw = "node `y` (Squeeze): tract requires its axes before opset 13";
+    for (version, attributes, expected) in [(13, vec![], None), (12, vec![], Some(flaw)), (12, vec![0], None)] {
+        let mut squeeze = node("y = Squeeze(x)");
+        if !attributes.is_empty() {
+            squeeze.attribute.push(models::ints("axes", &attributes));
+        }
+        let mut file = one(squeeze);
+        file.opset_import = vec![OperatorSetIdProto { domain: String::new(), version }];
+        check("Squeeze", &file, &expected.into_iter().collect::<Vec<_>>());
     }
 }
 
@@ -53,6 +89,10 @@ fn multi_head_attention() {
         ("x, x, x", None),
         ("x, x, x, w", flaw("supports neither its bias nor its masks nor its past")),
         ("x, h, h", flaw("only supports queries, keys and values of rank 3")),
+        (
+            "x, x, u",
+            flaw("only supports queries, keys and values of rank 3, and the model does not declare their ranks"),
+        ),
     ] {
         let node = node(&format!("y = com.microsoft::MultiHeadAttention({operands})")).int("num_heads", 2);
         let inputs = ["x: f32[batch, 3, 4]", "h: f32[batch, 2, 3, 2]", "w: f32[12]"];
@@ -124,6 +164,7 @@ fn attention() {
         "add: f32[batch, 1, seq, seq]",
         "pad: f32[batch, 1, 1, seq]",
         "bool: bool[seq, seq]",
+        "counts: i64[seq, seq]",
         "lengths: i64[batch]",
     ];
     let cases = [
@@ -137,6 +178,7 @@ fn attention() {
         (node("y = Attention(q, memory, memory)").int("is_causal", 1), None),
         (node("y = Attention(q, k, k, , past, past)").int("is_causal", 1), None),
         (node("y = Attention(q, k, k, bool)"), None),
+        (node("y = Attention(q, k, k, counts)"), None),
         (node("y = Attention(q, k, k, pad)"), None),
         (node("y = Attention(q, k, k, , , , lengths)"), Some("tract ignores the lengths without padding")),
         (node("y, , , scores = Attention(q, k, k)"), Some("tract does not return the fourth result, the scores")),

@@ -5,6 +5,8 @@
 //! affect the result; `alpha=1` allows only that value, the standard's default, because tract ignores or refuses
 //! others.
 
+use netwright_ir::ElementType;
+
 /// ONNX's own operators.
 pub(super) const DEFAULT: &[(&str, &str)] = &[
     ("Abs Acos Acosh Add And Asin Asinh Atan Atanh BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Cos Cosh Div", ""),
@@ -80,6 +82,19 @@ pub(super) const DEFAULT: &[(&str, &str)] = &[
     ("Transpose", "perm"),
     ("Trilu", "upper"),
 ];
+
+/// The operators of [`DEFAULT`] that tract does not run for a type of their first operand.
+const LACKING: &[(&str, ElementType)] = &[
+    ("Erf Gelu HardSwish IsInf IsNaN LeakyRelu Round Sigmoid Swish", ElementType::F64),
+    ("Equal", ElementType::Bool),
+    ("MatMul", ElementType::I64),
+];
+
+/// Returns whether tract does not run an operator of ONNX for a type of its first operand.
+pub(super) fn lacks(operator: &str, element: ElementType) -> bool {
+    let has = |names: &str| names.split(' ').any(|name| name == operator);
+    LACKING.iter().any(|(names, lacking)| *lacking == element && has(names))
+}
 
 /// ONNX Runtime's operators (`com.microsoft`).
 pub(super) const MICROSOFT: &[(&str, &str)] = &[

@@ -82,8 +82,10 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
         let bias = if own == ElementType::Bool {
             let [zero, never] = [0.0, f32::NEG_INFINITY].map(|value| like(&mut form, value, &scores));
             form.add("Where", &[mask, &zero, &never])
-        } else {
+        } else if own.is_float() {
             mask.to_owned()
+        } else {
+            form.add("CastLike", &[mask, &scores])
         };
         scores = form.add("Add", &[&scores, &bias]);
     }
