@@ -1,9 +1,12 @@
-//! Shows the progress of long work on a terminal: how much of a model is written, the rate, and the time left.
+//! Shows the progress of long work on a terminal: how much of a model is written, the rate, and the time left; or the run of
+//! a verification.
 
 use crate::output::{is_plain, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use netwright::onnx::Progress;
+use netwright::verify::OnRun;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,8 @@ const DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct Spinner {
     /// Counts the bytes of the model that is being written.
     pub(crate) progress: Progress,
+    /// The run that goes on, as text.
+    run: Arc<Mutex<String>>,
     /// Closed to end the spinner.
     done: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -28,9 +33,16 @@ impl Spinner {
     pub(crate) fn new(message: &'static str, is_shown: bool) -> Self {
         let (done, waiting) = mpsc::channel::<()>();
         let progress = Progress::default();
-        let counts = progress.clone();
-        let thread = is_shown.then(|| thread::spawn(move || spin(message, &counts, &waiting)));
-        Self { progress, done: Some(done), thread }
+        let run = Arc::<Mutex<String>>::default();
+        let (counts, current) = (progress.clone(), Arc::clone(&run));
+        let thread = is_shown.then(|| thread::spawn(move || spin(message, &counts, &current, &waiting)));
+        Self { progress, run, done: Some(done), thread }
+    }
+
+    /// Returns what shows the runs of a verification.
+    pub(crate) fn on_run(&self) -> OnRun {
+        let run = Arc::clone(&self.run);
+        OnRun::new(move |start| *run.lock().unwrap_or_else(PoisonError::into_inner) = format!(": {start}"))
     }
 }
 
@@ -45,7 +57,7 @@ impl Drop for Spinner {
 }
 
 /// Draws after the first second, until the channel is closed.
-fn spin(message: &'static str, progress: &Progress, done: &mpsc::Receiver<()>) {
+fn spin(message: &'static str, progress: &Progress, run: &Mutex<String>, done: &mpsc::Receiver<()>) {
     let start = Instant::now();
     let mut meter = Meter::default();
     let mut bar = None;
@@ -53,7 +65,7 @@ fn spin(message: &'static str, progress: &Progress, done: &mpsc::Receiver<()>) {
         let written = meter.text(start.elapsed(), progress.written(), progress.total());
         if start.elapsed() >= DELAY {
             let bar = bar.get_or_insert_with(|| spinner(message));
-            bar.set_message(written.unwrap_or_default());
+            bar.set_message(written.unwrap_or_else(|| run.lock().unwrap_or_else(PoisonError::into_inner).clone()));
             bar.tick();
         }
     }
@@ -65,7 +77,7 @@ fn spin(message: &'static str, progress: &Progress, done: &mpsc::Receiver<()>) {
 fn spinner(message: &'static str) -> ProgressBar {
     let spinner = if is_plain() { "{spinner}" } else { "{spinner:.cyan}" };
     let bar = ProgressBar::new_spinner().with_prefix(message).with_elapsed(DELAY);
-    match ProgressStyle::with_template(&format!("{spinner} {{prefix}} {{elapsed}}{{msg}}")) {
+    match ProgressStyle::with_template(&format!("{spinner} {{prefix}} {{elapsed}}{{wide_msg}}")) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

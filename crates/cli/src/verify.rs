@@ -24,6 +24,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         .with_by_layer(args.by_layer);
     options.inputs.clone_from(&args.inputs);
     let spinner = output.spinner("verifying");
+    options.on_run = Some(spinner.on_run());
     let paths = || std::iter::once(&args.input.model).chain(&args.other);
     paths().try_for_each(|model| suggest::expect_onnx(model))?;
     let renamed = renamed(args, output)?;
@@ -130,8 +131,8 @@ pub(crate) fn options(args: &Judging, data_dir: Option<&Path>) -> Result<Options
 
 /// Runs a model, or compares two, in a child process.
 pub(crate) fn judged(a: &Path, b: Option<&Path>, options: &Options, output: Output) -> Result<Verdict, Failure> {
-    let _spinner = output.spinner("verifying");
-    worker()?.verify(a, b, options).map_err(failure)
+    let spinner = output.spinner("verifying");
+    worker()?.verify(a, b, &options.clone().with_on_run(spinner.on_run())).map_err(failure)
 }
 
 /// Returns whether the result is correct; `None` if no runtime can judge it.
@@ -182,7 +183,7 @@ pub(crate) fn other_runtime(tried: &str) -> &'static str {
 
 /// Verifies one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
-    verify::serve(io::BufReader::new(io::stdin()), io::stdout().lock()).map_err(failure)
+    verify::serve(io::BufReader::new(io::stdin()), io::stdout()).map_err(failure)
 }
 
 /// Returns this program as a worker.

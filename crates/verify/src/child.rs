@@ -7,15 +7,15 @@ use netwright_ir::{Dim, Symbol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Starts a program, sends it a request, which is one line, and returns its answer, or the reason why `read` found none
-/// in what it wrote: the time limit, or how it ended.
+/// Starts a program, sends it a request, which is one line, and calls `read` with each line that it writes until that
+/// returns the answer. Without an answer, returns the reason: the time limit, or how the program ended.
 ///
 /// The child does not outlive its parent, however the parent ends, if it calls [`receive`]: its standard input stays open
 /// until it has answered.
@@ -27,7 +27,7 @@ pub fn ask<T>(
     arguments: &[OsString],
     request: &[u8],
     time: Duration,
-    read: impl FnOnce(&[u8]) -> Option<T>,
+    mut read: impl FnMut(&[u8]) -> Option<T>,
 ) -> io::Result<Result<T, String>> {
     let mut child = start(program, arguments, None)?;
     let stdin = child.stdin.take().map(|mut stdin| {
@@ -35,20 +35,27 @@ pub fn ask<T>(
         _ = stdin.write_all(request).and_then(|()| stdin.write_all(b"\n"));
         stdin
     });
-    let (answer, complaint) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let answer = answer.recv_timeout(time);
-    if answer.is_err() {
+    let (output, complaint) = (lines(child.stdout.take()), drain(child.stderr.take()));
+    let start = Instant::now();
+    let answer = loop {
+        match output.recv_timeout(time.saturating_sub(start.elapsed())).map(|line| read(&line)) {
+            Ok(None) => {}
+            Ok(Some(answer)) => break Ok(answer),
+            Err(end) => break Err(end),
+        }
+    };
+    if matches!(answer, Err(RecvTimeoutError::Timeout)) {
         _ = child.kill();
     }
     // Closing the pipe ends the child.
     drop(stdin);
     let status = child.wait()?;
-    let Ok(answer) = answer else {
-        return Ok(Err(format!("the time limit of {} seconds was exceeded", time.as_secs())));
-    };
-    Ok(read(&answer).ok_or_else(|| {
-        let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-        cause_of_death(status, &complaint)
+    Ok(answer.map_err(|end| match end {
+        RecvTimeoutError::Timeout => format!("the time limit of {} seconds was exceeded", time.as_secs()),
+        RecvTimeoutError::Disconnected => {
+            let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+            cause_of_death(status, &complaint)
+        }
     }))
 }
 
@@ -187,6 +194,17 @@ pub(crate) fn limit_memory(bytes: u64) {
 /// On other systems only the time is limited.
 #[cfg(not(unix))]
 pub(crate) fn limit_memory(_: u64) {}
+
+/// Reads the lines of a pipe on another thread.
+fn lines(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // The lines end on an error, or when nobody waits for them.
+        let lines = pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok);
+        lines.map_while(|line| sender.send(line).ok()).for_each(drop);
+    });
+    receiver
+}
 
 /// Reads a pipe to its end on another thread.
 pub(crate) fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {

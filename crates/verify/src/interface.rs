@@ -89,6 +89,16 @@ pub(crate) fn with_types_of(ports: &[Port], inputs: &[(&str, &Array)]) -> Vec<(S
     inputs.iter().map(convert).collect()
 }
 
+/// Returns values with the float types of others.
+pub(crate) fn with_types_of_values(of: &[(String, Array)], values: Vec<(String, Array)>) -> Vec<(String, Array)> {
+    let element = |name: &String| of.iter().find(|(other, _)| other == name).map(|(_, array)| array.element());
+    let convert = |(name, array): (String, Array)| {
+        let array = element(&name).map_or_else(|| array.clone(), |element| array.with_floats(element));
+        (name, array)
+    };
+    values.into_iter().map(convert).collect()
+}
+
 /// Returns how the outputs violate their declarations, if they do.
 pub(crate) fn misdeclared(model: &ModelFile, outputs: &[(String, Array)], bindings: &Bindings) -> Option<String> {
     // A symbol that occurs only in outputs has the size of its first occurrence.

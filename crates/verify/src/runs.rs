@@ -5,7 +5,7 @@ use crate::compare::{Products, Where, compare_at};
 use crate::file::{ModelFile, place};
 use crate::hidden::Hidden;
 use crate::inputs::{Role, Style, role};
-use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of};
+use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of, with_types_of_values};
 use crate::relations::{candidates, describe};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::uses::Graphs;
@@ -108,6 +108,9 @@ fn round(inputs: &mut Named, types: &[(String, ElementType)]) {
 
 /// Returns the inputs of a run that [`verify`](crate::verify()) generated, and what the first model `a` computes from
 /// them.
+///
+/// # Errors
+/// If inputs cannot be generated, or the runtime does not run the model.
 pub fn rerun(
     a: &ModelFile,
     b: Option<&ModelFile>,
@@ -172,6 +175,7 @@ fn cases(
             sizes: Sizes { bindings, kind: SizesKind::Usual },
             seed: options.seed,
             inputs: Some(inputs),
+            place: (1, 1),
         }]);
     }
     let ports = model.inputs();
@@ -191,10 +195,12 @@ fn cases(
                     );
                     all.retain(|sizes| !matches!(sizes.kind, SizesKind::Long | SizesKind::Shorter));
                 }
-                let planned = all.into_iter().zip(0..).map(|(sizes, at)| Planned {
+                let count = all.len();
+                let planned = all.into_iter().zip(0..).zip(1..).map(|((sizes, at), number)| Planned {
                     sizes,
                     seed: options.seed.wrapping_add(at),
                     inputs: None,
+                    place: (number, count),
                 });
                 return Ok(planned.collect());
             }
@@ -213,7 +219,7 @@ pub(crate) fn first_case(
     notes: &mut Vec<String>,
 ) -> Result<Case, VerifyError> {
     let planned = cases(model, runner, options, notes)?.into_iter().next();
-    let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given }) = planned else {
+    let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, .. }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
     let mut inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
@@ -232,6 +238,8 @@ struct Planned {
     seed: u64,
     /// The inputs of the user; `None` to generate them.
     inputs: Option<Vec<(String, Array)>>,
+    /// The number of the run, from 1, and the number of planned runs.
+    place: (usize, usize),
 }
 
 /// Arrays with the names of their inputs or outputs.
@@ -381,10 +389,11 @@ impl Judge<'_> {
 
     /// Runs the first model with given or generated inputs; `None` if it refuses optional sizes.
     fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, VerifyError> {
-        let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given } = planned;
+        let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, place } = planned;
         if kind == SizesKind::Shorter && !self.refused_long {
             return Ok(None);
         }
+        self.options.run_starts(place, &bindings);
         let (graphs, ports) = (Graphs::new(&self.a.graph), self.a.inputs());
         let has = |wanted| ports.iter().any(|port| role(port, &graphs) == wanted);
         let (style, is_made) = (Style::of(seed), given.is_none());
@@ -513,16 +522,6 @@ fn shortened(line: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
-}
-
-/// Returns values with the float types of others.
-fn with_types_of_values(of: &[(String, Array)], values: Named) -> Named {
-    let element = |name: &String| of.iter().find(|(other, _)| other == name).map(|(_, array)| array.element());
-    let convert = |(name, array): (String, Array)| {
-        let array = element(&name).map_or_else(|| array.clone(), |element| array.with_floats(element));
-        (name, array)
-    };
-    values.into_iter().map(convert).collect()
 }
 
 /// Returns the cause of a failure, without the name of the file.

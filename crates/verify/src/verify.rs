@@ -3,6 +3,7 @@
 use crate::file::ModelFile;
 use crate::interface::fixed_dims;
 use crate::layers::by_layer;
+use crate::progress::OnRun;
 use crate::ranges::ranges;
 use crate::runs::judge;
 use crate::tolerance::{Arithmetic, has_accuracy_level_4};
@@ -48,6 +49,8 @@ pub struct Options {
     pub runtime: Runtime,
     /// The runtime for models that the first cannot judge.
     pub fallback: Option<Runtime>,
+    /// Called when a run starts.
+    pub on_run: Option<OnRun>,
 }
 
 impl Default for Options {
@@ -64,6 +67,7 @@ impl Default for Options {
             inputs: None,
             runtime: Runtime::Tract,
             fallback: None,
+            on_run: None,
         }
     }
 }
@@ -134,12 +138,20 @@ impl Options {
         self.fallback = Some(fallback);
         self
     }
+
+    /// Sets [`on_run`](Self::on_run).
+    pub fn with_on_run(mut self, on_run: OnRun) -> Self {
+        self.on_run = Some(on_run);
+        self
+    }
 }
 
 /// Verifies the model file `a`, or compares `a` and `b`, in this process, which a runtime can crash.
 ///
-/// See [`verify_models`]; for untrusted files use a [`Worker`](crate::Worker). An error means that nothing was judged:
-/// a file cannot be read, or the options do not fit the model.
+/// See [`verify_models`]; for untrusted files use a [`Worker`](crate::Worker).
+///
+/// # Errors
+/// If nothing was judged: a file cannot be read, or the options do not fit the model.
 pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
     let a = a.as_ref();
     with_fallback(options, |options| judge_paths(a, b, options))
@@ -166,6 +178,9 @@ pub(crate) fn judge_paths(a: &Path, b: Option<&Path>, options: &Options) -> Resu
 /// agree in f64 only after their weights are rounded to that type.
 ///
 /// [`Options::fallback`] judges what [`Options::runtime`] cannot judge or fails to run.
+///
+/// # Errors
+/// If the options do not fit the models.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     with_fallback(options, |options| judge_in(a, b, options))
 }

@@ -1,19 +1,21 @@
 //! A runtime in a child process, for untrusted files: it may abort, run forever or use all memory.
 //!
 //! The parent starts the worker program (the `netwright` binary itself, with a hidden subcommand), writes a request
-//! to its standard input and reads the answer from its standard output, each one line of JSON. Both limit the time; the
-//! worker limits its own memory if the system supports that.
+//! to its standard input and reads from its standard output a line for each run that starts and one for the answer, each
+//! JSON. Both limit the time; the worker limits its own memory if the system supports that.
 //!
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
 use crate::child::{Dims, Failed, ask, limit, read_dims, receive, write_dims};
+use crate::progress::{OnRun, RunStart};
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The subcommand that makes the `netwright` binary a worker.
@@ -63,6 +65,14 @@ enum Answer {
     Error(Failed),
 }
 
+/// A line that the worker writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Run { run: RunStart },
+    Answer(Answer),
+}
+
 impl Worker {
     /// Creates a worker from the `netwright` binary, with limits of 8 GiB and two minutes.
     pub fn new(program: impl Into<PathBuf>) -> Self {
@@ -75,6 +85,9 @@ impl Worker {
     }
 
     /// Runs [`verify()`](crate::verify()) in the child process. If a runtime crashes it, the model is not verifiable in that runtime.
+    ///
+    /// # Errors
+    /// As [`verify()`](crate::verify()), and if the program cannot be started.
     pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
         let a = a.as_ref();
         with_fallback(options, |options| self.judge(a, b, options))
@@ -98,7 +111,15 @@ impl Worker {
             time: self.time,
         };
         let request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
-        let read = |answer: &[u8]| serde_json::from_slice(answer).ok();
+        let read = |line: &[u8]| match serde_json::from_slice(line).ok()? {
+            Line::Run { run } => {
+                if let Some(on_run) = &options.on_run {
+                    on_run.call(&run);
+                }
+                None
+            }
+            Line::Answer(answer) => Some(answer),
+        };
         let answer = ask(&self.program, &self.arguments, &request, self.time, read);
         match answer.map_err(|error| self.failed(&error))? {
             Ok(Answer::Verdict(judged)) => Ok(judged),
@@ -116,9 +137,12 @@ impl Worker {
 }
 
 /// Serves one request, in the child process: reads the request from `input`, limits its own memory and time, verifies,
-/// and writes the answer to `output`. The process ends when `input` is closed: keep it open while waiting for the
-/// answer.
-pub fn serve(input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), VerifyError> {
+/// and writes the runs that start and the answer to `output`. The process ends when `input` is closed: keep it open while
+/// waiting for the answer.
+///
+/// # Errors
+/// If the request cannot be read, or the answer cannot be written.
+pub fn serve(input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> Result<(), VerifyError> {
     let request = receive(input).map_err(|error| cannot_serve(&error))?;
     serve_request(&request, output)
 }
@@ -127,17 +151,29 @@ fn cannot_serve(cause: &dyn std::fmt::Display) -> VerifyError {
     VerifyError::Request(cause.to_string())
 }
 
-fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyError> {
-    let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
+fn serve_request(request: &[u8], output: impl Write + Send + 'static) -> Result<(), VerifyError> {
+    let output = Arc::new(Mutex::new(output));
+    let runs = Arc::clone(&output);
+    // Without a reader, the answer is not written either.
+    let on_run = OnRun::new(move |start| _ = send(&runs, &Line::Run { run: start.clone() }));
+    let judged = serde_json::from_slice(request).map_err(|error| cannot_serve(&error));
+    let answer = match judged.and_then(|request| answer(request, on_run)) {
         Ok(judged) => Answer::Verdict(judged),
         Err(VerifyError::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
         Err(error) => Answer::Error(Failed::from(&error)),
     };
-    let answer = serde_json::to_vec(&answer).map_err(|error| cannot_serve(&error))?;
-    output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
+    send(&output, &Line::Answer(answer))
 }
 
-fn answer(request: Request) -> Result<Judged, VerifyError> {
+/// Writes a line.
+fn send(output: &Mutex<impl Write>, line: &Line) -> Result<(), VerifyError> {
+    let mut line = serde_json::to_vec(line).map_err(|error| cannot_serve(&error))?;
+    line.push(b'\n');
+    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    output.write_all(&line).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
+}
+
+fn answer(request: Request, on_run: OnRun) -> Result<Judged, VerifyError> {
     limit(request.memory, request.time);
     let options = Options {
         dims: read_dims(&request.dims)?,
@@ -151,6 +187,7 @@ fn answer(request: Request) -> Result<Judged, VerifyError> {
         fallback: None,
         long: request.long,
         inputs: request.inputs,
+        on_run: Some(on_run),
     };
     judge_paths(&request.a, request.b.as_deref(), &options)
 }
@@ -188,9 +225,9 @@ mod tests {
             time: Duration::from_hours(1),
         };
         let serve = |request: &[u8]| {
-            let mut answer = vec![];
-            serve_request(request, &mut answer).unwrap();
-            match serde_json::from_slice(&answer).unwrap() {
+            let (answer, output) = std::io::pipe().unwrap();
+            serve_request(request, output).unwrap();
+            match serde_json::from_reader(answer).unwrap() {
                 Answer::Verdict(judged) => judged.verdict.to_string(),
                 Answer::OnnxRuntimeLibrary { cause, .. } => cause,
                 Answer::Error(failed) => VerifyError::from(failed).to_string(),

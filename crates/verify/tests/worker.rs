@@ -1,16 +1,21 @@
 //! Workers that fail in every way.
 #![cfg(unix)]
 
-use netwright_verify::{Options, Verdict, VerifyError, Worker};
+use netwright_verify::{OnRun, Options, Verdict, VerifyError, Worker};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Returns the verdict when a shell script is the worker.
-fn with(script: &str) -> Result<Verdict, VerifyError> {
-    let arguments = vec!["-c".into(), script.into()];
+/// Returns a shell script as a worker.
+fn worker(script: &str) -> Worker {
     let mut worker = Worker::new("/bin/sh");
-    worker.arguments = arguments;
+    worker.arguments = vec!["-c".into(), script.into()];
     worker.time = Duration::from_secs(1);
-    worker.verify("a.onnx", None, &Options::default())
+    worker
+}
+
+/// Returns the verdict of a shell script.
+fn with(script: &str) -> Result<Verdict, VerifyError> {
+    worker(script).verify("a.onnx", None, &Options::default())
 }
 
 #[test]
@@ -44,4 +49,20 @@ fn answers_are_passed_on() {
 fn a_missing_worker_is_an_error() {
     let error = Worker::new("/nowhere/netwright").verify("a.onnx", None, &Options::default()).expect_err("none");
     assert!(error.to_string().starts_with("the worker process \"/nowhere/netwright\" failed: "), "{error}");
+}
+
+/// A worker reports each run that starts before its answer.
+#[test]
+fn runs_are_passed_on() {
+    let started = Arc::<Mutex<Vec<String>>>::default();
+    let runs = Arc::clone(&started);
+    let on_run = OnRun::new(move |start| runs.lock().expect("no panic").push(start.to_string()));
+    let run = |number| {
+        format!(r#"echo '{{"run": {{"runtime": "tract", "number": {number}, "planned": 2, "sizes": "seq = 7"}}}}'; "#)
+    };
+    let fails = r#"echo '{"verdict": {"verdict": "fails", "file": "a.onnx", "why": "it lies"}}'"#;
+    let script = format!("read -r _; {}{}{fails}", run(1), run(2));
+    let verdict = worker(&script).verify("a.onnx", None, &Options::default().with_on_run(on_run)).expect("a verdict");
+    assert_eq!(verdict.to_string(), "a.onnx fails: it lies");
+    assert_eq!(*started.lock().expect("no panic"), ["run 1 of 2 in tract, seq = 7", "run 2 of 2 in tract, seq = 7"]);
 }
