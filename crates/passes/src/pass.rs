@@ -44,7 +44,7 @@ pub struct Pass {
     pub runs_for: Option<fn(&Target, i64) -> bool>,
     /// The kinds of operators of which a graph must have at least one for the rules to match; empty means that the rules
     /// are tried on every graph.
-    pub around: &'static [OpKind],
+    pub needs_one_of: &'static [OpKind],
     /// The passes of the same stages that must run before it, because both may rewrite the same nodes.
     pub after: &'static [&'static str],
     /// Prepares a graph with bodies before any pass runs.
@@ -133,7 +133,7 @@ impl Pass {
             forms: None,
             lowers: None,
             runs_for: None,
-            around: &[],
+            needs_one_of: &[],
             after: &[],
             prepare: None,
             is_tentative: None,
@@ -215,10 +215,10 @@ impl Pass {
         Self { runs_for: Some(runs_for), ..self }
     }
 
-    /// Sets the kinds of operators of which a graph must have at least one; see [`around`](Self::around).
+    /// Sets the kinds of operators of which a graph must have at least one; see [`needs_one_of`](Self::needs_one_of).
     #[must_use]
-    pub fn around(self, kinds: &'static [OpKind]) -> Self {
-        Self { around: kinds, ..self }
+    pub fn needs_one_of(self, kinds: &'static [OpKind]) -> Self {
+        Self { needs_one_of: kinds, ..self }
     }
 
     /// Sets the passes that must run before it.
@@ -249,7 +249,7 @@ impl Pass {
 
     /// Whether the rules may match in a graph, judged by the kinds of its operators.
     pub(crate) fn may_find(&self, graph: &Graph) -> bool {
-        self.around.is_empty() || self.around.iter().any(|kind| graph.has_kind(*kind))
+        self.needs_one_of.is_empty() || self.needs_one_of.iter().any(|kind| graph.has_kind(*kind))
     }
 
     /// Whether the pass changes element types on request.

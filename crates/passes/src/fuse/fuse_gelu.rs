@@ -21,7 +21,7 @@ pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
     Pass::new("fuse-gelu", summary, Exactness::Rounding)
         .forms(OpKind::Gelu)
-        .around(&[OpKind::Erf, OpKind::Tanh])
+        .needs_one_of(&[OpKind::Erf, OpKind::Tanh])
         .at([OpKind::Mul, OpKind::Div, OpKind::Add], fuse)
 }
 

@@ -22,7 +22,7 @@ pub fn fuse_layer_normalization() -> Pass {
     let kinds = [OpKind::Mul, OpKind::Div, OpKind::Add, OpKind::Sub, OpKind::Cast];
     Pass::new("fuse-layer-normalization", summary, Exactness::Rounding)
         .forms(OpKind::LayerNormalization)
-        .around(&[OpKind::Sqrt, OpKind::Pow, OpKind::LayerNormalization])
+        .needs_one_of(&[OpKind::Sqrt, OpKind::Pow, OpKind::LayerNormalization])
         .at(kinds, |graph, root| normalize(graph, root, true))
         .at([OpKind::Add], fold_bias)
 }

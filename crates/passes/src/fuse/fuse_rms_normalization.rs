@@ -18,6 +18,6 @@ pub fn fuse_rms_normalization() -> Pass {
         .forms(OpKind::RMSNormalization)
         // A layer normalization is also an RMS normalization of a difference.
         .after(&["fuse-layer-normalization"])
-        .around(&[OpKind::Sqrt, OpKind::Pow])
+        .needs_one_of(&[OpKind::Sqrt, OpKind::Pow])
         .at([OpKind::Mul, OpKind::Div, OpKind::Cast], |graph, root| normalize(graph, root, false))
 }

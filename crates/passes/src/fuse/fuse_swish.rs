@@ -22,7 +22,7 @@ pub fn fuse_swish() -> Pass {
         .forms(OpKind::Swish)
         // No target runs ONNX's Swish well; it is formed to become QuickGelu.
         .only_for(|target, _| target.contrib)
-        .around(&[OpKind::Sigmoid, OpKind::Exp])
+        .needs_one_of(&[OpKind::Sigmoid, OpKind::Exp])
         .at([OpKind::Mul, OpKind::Div], fuse)
 }
 

@@ -16,7 +16,7 @@ use netwright_ir::op::Class;
 pub fn sink_transposes() -> Pass {
     let summary = "sink transposes through operators on each element or row, and merge them";
     let rules = [meet_transposes(), join_transposes()];
-    Pass::new("sink-transposes", summary, Exactness::Bits).around(&[OpKind::Transpose]).rules(rules)
+    Pass::new("sink-transposes", summary, Exactness::Bits).needs_one_of(&[OpKind::Transpose]).rules(rules)
 }
 
 fn meet_transposes() -> Rule {
