@@ -104,15 +104,23 @@ impl SettingsError {
     }
 }
 
-fn malformed(path: &Path, error: &serde_json::Error) -> SettingsError {
+fn malformed(path: &Path, text: &str, error: &serde_json::Error) -> SettingsError {
+    let (why, column) = (error.to_string(), error.column());
+    // Numbers of Python that are quoted shift the columns of their line.
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let is_shifted = ["NaN\"", "Infinity\""].iter().any(|number| line.contains(number));
+    let (why, column) = if is_shifted {
+        (why.trim_end_matches(&format!(" column {column}")), String::new())
+    } else {
+        (&*why, format!(", column {column}"))
+    };
+    let place = format!("line {}{column}", error.line());
     let help = match error.classify() {
         Category::Eof => "the file is incomplete; download it again".to_owned(),
-        Category::Data => format!("correct the value at line {}, column {}", error.line(), error.column()),
-        Category::Syntax | Category::Io => {
-            format!("write JSON at line {}, column {}, or download the file again", error.line(), error.column())
-        }
+        Category::Data => format!("correct the value at {place}"),
+        Category::Syntax | Category::Io => format!("write JSON at {place}, or download the file again"),
     };
-    SettingsError::Malformed { path: path.to_path_buf(), why: format!("{error}\n  help: {help}") }
+    SettingsError::Malformed { path: path.to_path_buf(), why: format!("{why}\n  help: {help}") }
 }
 
 impl Settings {
@@ -132,7 +140,7 @@ impl Settings {
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
         let path: Rc<Path> = path.as_ref().into();
         let text = &*files::quote_numbers(text);
-        let options = serde_json::from_str(text).map_err(|error| malformed(&path, &error))?;
+        let options = serde_json::from_str(text).map_err(|error| malformed(&path, text, &error))?;
         Ok(Self {
             path,
             text: text.into(),
@@ -171,7 +179,7 @@ impl Settings {
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         let names: Vec<&str> = self.options.keys().map(String::as_str).collect();
         self.ignore(&names);
-        serde_json::from_str(&self.text).map_err(|error| malformed(&self.path, &error))
+        serde_json::from_str(&self.text).map_err(|error| malformed(&self.path, &self.text, &error))
     }
 
     /// Returns the value of an option, or its default; `None` if it is null or has neither.
@@ -313,6 +321,13 @@ mod tests {
         assert_eq!(settings.word("c").expect("a string"), Some("NaN \" Infinity"));
         assert_eq!(settings.number("d\\").expect("a number"), Some(2.0));
         assert_eq!(settings.word("name").expect("a string"), Some("É NaN"));
-        assert!(Settings::parse("config.json", "{\"a\": Infinit}").is_err());
+        // A column after a number of Python is not that of the file.
+        for (text, expected) in [
+            ("{\"a\": Infinit}", "expected value at line 1 column 7\n  help: write JSON at line 1, column 7, or"),
+            ("{\n\"a\": NaN, \"b\": }", "expected value at line 2\n  help: write JSON at line 2, or"),
+        ] {
+            let error = Settings::parse("config.json", text).expect_err("it is not JSON").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }
