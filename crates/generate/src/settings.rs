@@ -152,6 +152,10 @@ impl Settings {
     }
 
     /// Checks the values that have a meaning only in a range.
+    ///
+    /// # Errors
+    ///
+    /// If a value is out of its range.
     pub fn check(&self) -> Result<(), GenerateError> {
         let positive = |name, value: f32| {
             let fits = value > 0.0 && value.is_finite();

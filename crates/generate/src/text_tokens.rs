@@ -24,6 +24,10 @@ impl Tokenizer {
     /// assert_eq!(texts, ["M", "a", "y", "␣", "1", "<eos>"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer cannot split the text.
     pub fn text_tokens(&self, text: &str, special: bool) -> Result<Vec<TextToken>, GenerateError> {
         let encoding = self.encoding(text, special)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_tokens()).zip(encoding.get_offsets());

@@ -59,6 +59,10 @@ impl Tokenizer {
     }
 
     /// Checks that a model has the tokens of the tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer has more tokens than `vocabulary`, the number of tokens of the model.
     pub fn expect_fits(&self, vocabulary: usize) -> Result<(), GenerateError> {
         // Tokens that were added without retraining may lie beyond the vocabulary, as long as no text has them.
         let tokens = self.inner.get_vocab_size(false);
@@ -74,6 +78,10 @@ impl Tokenizer {
     }
 
     /// Returns the tokens of a text, with the special tokens that the tokenizer adds if `special`.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer cannot split the text.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, GenerateError> {
         Ok(self.encoding(text, special)?.get_ids().to_vec())
     }
@@ -116,6 +124,10 @@ impl Tokenizer {
     }
 
     /// Returns whether the text of tokens has a stop string.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer does not have a token.
     pub fn has_stop(&self, tokens: &[u32], stop_strings: &[String]) -> Result<bool, GenerateError> {
         Ok(!stop_strings.is_empty() && first_stop(&self.decode(tokens)?, stop_strings).is_some())
     }
@@ -165,12 +177,20 @@ pub struct Stream<'t> {
 
 impl Stream<'_> {
     /// Adds a token, and returns the text that is complete.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer does not have the token.
     pub fn push(&mut self, token: u32) -> Result<String, GenerateError> {
         self.tokens.push(token);
         self.advance(false)
     }
 
     /// Returns the rest of the text; bytes that are no character become U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer does not have a token.
     pub fn finish(&mut self) -> Result<String, GenerateError> {
         let rest = self.advance(true)?;
         Ok(rest + &std::mem::take(&mut self.held))

@@ -94,6 +94,14 @@ fn rounded(number: f64) -> f32 {
 /// Returns the attention rollout of each stack of self-attentions (Abnar and Zuidema, 2020): how much each token of the
 /// last layer depends on each token of the input, if every layer passes on half of its attention weights, averaged over
 /// heads, and half of its input. Cross-attentions have none.
+///
+/// ```
+/// use netwright::attention::{AttentionMap, Kind, rollout};
+/// let (kind, name) = (Kind::Decoder, "attention".to_owned());
+/// let weights = vec![1.0, 0.0, 1.0, 0.0];
+/// let map = AttentionMap { kind, layer: Some(0), name, heads: 1, queries: 2, keys: 2, weights };
+/// assert_eq!(rollout(&[map])[0].weights, [1.0, 0.0, 0.5, 0.5]);
+/// ```
 pub fn rollout(maps: &[AttentionMap]) -> Vec<AttentionMap> {
     let of = |kind: Kind| {
         let layers: Vec<AttentionMap> =

@@ -87,6 +87,9 @@ const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, 
 /// assert_eq!(runs[0].bindings.values().collect::<Vec<_>>(), [&1, &5, &13, &8]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Errors
+/// If `dims` names an unknown symbol, depends on itself, or gives a size that is negative or over 1,048,576.
 pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) -> Result<Vec<Sizes>, VerifyError> {
     let symbols = symbols(inputs);
     let mut named: Vec<(Symbol, Option<&Symbol>)> = dims.keys().map(|symbol| (symbol.clone(), None)).collect();

@@ -184,6 +184,14 @@ pub(crate) enum Where {
 /// elements that are finite and not 0. So a tolerance means the same for outputs of any magnitude; elements near 0 are
 /// compared relative to typical elements of their output, and a few huge elements, such as the fill of a mask, do not
 /// hide the others. NaN equals NaN, and an infinity equals itself. All other types must be equal exactly.
+///
+/// ```
+/// use netwright_verify::{Array, Difference, compare};
+/// let output = |last: f32| Ok::<_, netwright_verify::VerifyError>(("y".to_owned(), Array::new([3], vec![1.0, 2.0, last])?));
+/// let compared = compare(&[output(4.0)?], &[output(4.1)?], 1e-4).remove(0);
+/// assert_eq!((compared.scale, compared.difference), (2.0, Some(Difference::Elements { count: 1 })));
+/// # Ok::<(), netwright_verify::VerifyError>(())
+/// ```
 pub fn compare(a: &[(String, Array)], b: &[(String, Array)], tolerance: f64) -> Vec<Comparison> {
     compare_at(a, b, tolerance, Where::Everywhere)
 }
@@ -240,6 +248,10 @@ fn differing(a: &Values, b: &Values) -> (usize, Option<(usize, Option<f64>)>) {
 }
 
 /// Returns the scale of a tensor: the median of the magnitudes of the elements that are finite and not 0.
+///
+/// ```
+/// assert_eq!(netwright_verify::scale(&[0.0, -3.0, 5.0, 1e30, f64::INFINITY]), 5.0);
+/// ```
 pub fn scale(values: &[f64]) -> f64 {
     let mut magnitudes: Vec<f64> =
         values.iter().map(|value| value.abs()).filter(|value| value.is_finite() && *value > 0.0).collect();

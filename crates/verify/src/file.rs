@@ -42,11 +42,17 @@ pub struct Port {
 
 impl ModelFile {
     /// Reads a model; its external data must lie beneath its folder.
+    ///
+    /// # Errors
+    /// If the file or its external data cannot be read, or is not an ONNX model.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, VerifyError> {
         Self::open_with(path, None)
     }
 
     /// Reads a model whose external data may be links into `data_dir`; see [`Folder::with_data_dir`].
+    ///
+    /// # Errors
+    /// If a file cannot be read or lies outside of both folders, or if it is not an ONNX model.
     pub fn open_with(path: impl AsRef<Path>, data_dir: Option<&Path>) -> Result<Self, VerifyError> {
         let path = path.as_ref();
         let source = Source::open(path)?;
@@ -82,6 +88,9 @@ impl ModelFile {
     }
 
     /// Reads a model from bytes, without external data; errors call it `name`.
+    ///
+    /// # Errors
+    /// If the bytes are not an ONNX model.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, VerifyError> {
         Self::decode(name, bytes, Origin::Bytes(bytes.to_owned()))
     }

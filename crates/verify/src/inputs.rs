@@ -37,6 +37,9 @@ const FILL: f32 = -1e4;
 ///   element of 1000.
 ///
 /// The padding of masks and the range of floats depend on the seed modulo 8; eight consecutive seeds cover all.
+///
+/// # Errors
+/// If an input has an unknown shape, an element type that arrays do not support, or a size that `bindings` does not give.
 pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, VerifyError> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();

@@ -62,6 +62,9 @@ pub enum OrtLevel {
 
 impl OnnxRuntime {
     /// Uses the library in a file.
+    ///
+    /// # Errors
+    /// If the file is not a library of ONNX Runtime that can be used.
     pub fn at(library: impl AsRef<Path>) -> Result<Self, VerifyError> {
         let library = library.as_ref();
         library::check(library)?;
@@ -71,6 +74,9 @@ impl OnnxRuntime {
     /// Finds the library: the environment variable `ORT_DYLIB_PATH`, or the newest Python package `onnxruntime` in the
     /// first environment that has one of `VIRTUAL_ENV`, `CONDA_PREFIX`, the Pythons in `PATH`, and the user's packages.
     /// Python is not run.
+    ///
+    /// # Errors
+    /// If there is no library.
     pub fn find() -> Result<Self, VerifyError> {
         library::find().map(|library| Self::of(&library)).ok_or(VerifyError::NoOnnxRuntime)
     }

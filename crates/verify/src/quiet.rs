@@ -14,6 +14,9 @@ thread_local! {
 ///
 /// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
 /// this function. Values that the work uses must not be used again after a panic.
+///
+/// # Errors
+/// The message and location of the panic.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static WRAP: Once = Once::new();
     WRAP.call_once(|| {

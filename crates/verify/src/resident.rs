@@ -56,6 +56,9 @@ impl Session {
     /// let logits = decoder.last_row(&outputs[0].1, 0)?;
     /// # Ok::<(), netwright_verify::VerifyError>(())
     /// ```
+    ///
+    /// # Errors
+    /// If an input is missing or unknown, if a tensor belongs to another runtime, or if the runtime fails.
     pub fn run_resident(&self, inputs: Vec<(&str, Resident)>) -> Result<Vec<(String, Resident)>, VerifyError> {
         let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
         self.expect_known(&names)?;
@@ -69,6 +72,9 @@ impl Session {
     }
 
     /// Returns the last floats of one row of a tensor `[row, …, width]`: those of its last position, as f32.
+    ///
+    /// # Errors
+    /// If the tensor has no such row of floats, or belongs to another runtime.
     pub fn last_row(&self, tensor: &Resident, row: usize) -> Result<Vec<f32>, VerifyError> {
         let shape = tensor.shape();
         let (&[rows, ..], &[.., width]) = (&shape[..], &shape[..]) else { return Err(self.unusable(&shape)) };
@@ -81,6 +87,9 @@ impl Session {
     }
 
     /// Returns the floats at one place of a tensor `[…, width]`, counted over all axes but the last, as f32.
+    ///
+    /// # Errors
+    /// If the tensor has no such place of floats, or belongs to another runtime.
     pub fn vector(&self, tensor: &Resident, at: usize) -> Result<Vec<f32>, VerifyError> {
         let shape = tensor.shape();
         let Some((width, places)) = shape.split_last() else { return Err(self.unusable(&shape)) };
@@ -91,6 +100,9 @@ impl Session {
     }
 
     /// Returns the tensor whose rows along axis 0 are these rows of another.
+    ///
+    /// # Errors
+    /// If `rows` is empty or names a row that the tensor does not have, or if the tensor belongs to another runtime.
     pub fn rows(&self, tensor: &Resident, rows: &[usize]) -> Result<Resident, VerifyError> {
         let shape = tensor.shape();
         let Some(&count) = shape.first().filter(|_| !rows.is_empty()) else { return Err(self.unusable(&shape)) };

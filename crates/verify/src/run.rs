@@ -47,32 +47,50 @@ enum Engine {
 
 impl Session {
     /// Loads a model file in tract; its external data must lie beneath its folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or if tract does not load the model or would compute it wrong.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, VerifyError> {
         Self::load_in(path, &Runtime::Tract)
     }
 
     /// Loads a model file in a runtime; its external data must lie beneath its folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or if the runtime does not load the model or would compute it wrong.
     pub fn load_in(path: impl AsRef<Path>, runtime: &Runtime) -> Result<Self, VerifyError> {
         Self::new_in(&ModelFile::open(path)?, runtime)
     }
 
     /// Loads a model in tract.
+    ///
+    /// # Errors
+    /// If tract does not load the model, or would compute it wrong.
     pub fn new(file: &ModelFile) -> Result<Self, VerifyError> {
         Self::new_in(file, &Runtime::Tract)
     }
 
     /// Loads a model in a runtime.
+    ///
+    /// # Errors
+    /// If the runtime does not load the model, or would compute it wrong.
     pub fn new_in(file: &ModelFile, runtime: &Runtime) -> Result<Self, VerifyError> {
         Self::of(file, runtime, file.output_names(), None)
     }
 
     /// Loads what a model runs in tract if its input `condition` is `value`, without the other branch of the `If` nodes that
     /// it decides; `None` if it decides none. The session has only the inputs that are read then.
+    ///
+    /// # Errors
+    /// If tract does not load what remains, or would compute it wrong.
     pub fn branch(file: &ModelFile, condition: &str, value: bool) -> Result<Option<Self>, VerifyError> {
         file.branch(condition, value).map(|branch| Self::new(&branch)).transpose()
     }
 
     /// Loads a model in tract for fixed sizes of its symbols, which is the only way to load some models.
+    ///
+    /// # Errors
+    /// If tract does not load the model for these sizes, or would compute it wrong.
     pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::of(file, &Runtime::Tract, file.output_names(), Some(sizes))
     }
@@ -131,6 +149,9 @@ impl Session {
     }
 
     /// Runs the model once; inputs are given by name in any order, outputs are in the order of the model.
+    ///
+    /// # Errors
+    /// If an input is missing, unknown or of another type or rank, or if the runtime fails.
     pub fn run(&self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, VerifyError> {
         let given = self.given(inputs)?;
         let outputs = match &self.engine {
@@ -141,6 +162,9 @@ impl Session {
     }
 
     /// Returns the time of one run, without conversion of inputs and outputs.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
     pub fn time(&self, inputs: &[(&str, &Array)]) -> Result<Duration, VerifyError> {
         let given = self.given(inputs)?;
         match &self.engine {
@@ -150,6 +174,9 @@ impl Session {
     }
 
     /// Converts an array to a tensor that the runtime holds.
+    ///
+    /// # Errors
+    /// If the runtime does not have the element type.
     pub fn resident(&self, array: Array) -> Result<Resident, VerifyError> {
         Ok(Resident(match &self.engine {
             Engine::Tract(_) => Form::Tract(tract::tensor(&self.file, &array)?),
@@ -158,6 +185,9 @@ impl Session {
     }
 
     /// Copies a tensor that the runtime holds.
+    ///
+    /// # Errors
+    /// If the tensor belongs to another runtime, or has elements that are not numbers.
     pub fn array(&self, tensor: &Resident) -> Result<Array, VerifyError> {
         let array = match (&self.engine, &tensor.0) {
             (Engine::Tract(_), Form::Tract(value)) => tract::to_array(&self.file, value)?,

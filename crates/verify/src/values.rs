@@ -94,8 +94,10 @@ macro_rules! values {
         )*
 
         impl Array {
-            /// Returns an array of zeros; an error if it has more elements than memory could hold, or if arrays do not
-            /// support the element type.
+            /// Returns an array of zeros.
+            ///
+            /// # Errors
+            /// If it has more elements than memory could hold, or if arrays do not support the element type.
             pub fn zeros(element: ElementType, shape: impl Into<Vec<usize>>) -> Result<Self, VerifyError> {
                 let shape = shape.into();
                 let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
@@ -211,7 +213,10 @@ pub struct Array {
 }
 
 impl Array {
-    /// Creates a tensor; an error if the number of elements does not match the shape.
+    /// Creates a tensor from its elements in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements does not match the shape.
     pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Values>) -> Result<Self, VerifyError> {
         let (shape, values) = (shape.into(), values.into());
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));

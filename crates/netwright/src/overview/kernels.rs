@@ -75,6 +75,14 @@ impl Kernel {
 
 /// Returns the operators for which ONNX Runtime has no CPU kernel, with the reason and the number of nodes; the nodes of
 /// bodies and of the model's functions count too.
+///
+/// ```
+/// use netwright::ir::{Model, parse};
+/// let text = "g(%x: f32[n]) {\n%y = \"my.domain::Twist@1\" %x : f32[n]\nreturn %y\n}";
+/// let missing = netwright::overview::missing_kernels(&Model::new(parse(text)?));
+/// assert_eq!(missing, [("my.domain::Twist: it has no kernel".to_owned(), 1)].into());
+/// # Ok::<(), netwright::ir::ParseError>(())
+/// ```
 pub fn missing_kernels(model: &Model) -> BTreeMap<String, usize> {
     let functions: HashSet<(&str, &str)> =
         model.functions.iter().map(|function| (&*function.domain, &*function.name)).collect();
