@@ -391,7 +391,7 @@ fn a_wrong_cache_is_detected() {
     assert_eq!(differs, ["y"], "the first pass, `y.at_once`, is right");
     // The plain decoder has no past.
     let error = unroll_cache(&plain, &plain).expect_err("there is no cache").to_string();
-    assert!(error.contains("is not the first one with a KV cache"), "{error}");
+    assert!(error.contains("is not the first one with another KV cache"), "{error}");
 }
 
 fn refusal(model: &Model) -> String {
@@ -486,4 +486,53 @@ fn what_is_not_computed_step_by_step_is_refused() {
     let text: String = cases.map(|(name, model)| name.to_owned() + ": " + &refusal(&model) + "\n").collect();
     assert!(!text.contains("a cache is added"), "{text}");
     snapshot("passes", "add_kv_cache.refused", &text);
+}
+
+/// Returns a decoder whose past grows, and the same one with buffers.
+fn growing_and_shared(name: &str) -> [Model; 2] {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/families").join(name);
+    let growing = Model::new(common::built(&path, &PretrainedOptions::default().with_past(true)));
+    let mut shared = growing.clone();
+    let options = Options::for_target(Target::ORT).with_share_cache(true).with_evaluator(Tract);
+    passes::optimize(&mut shared, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    [growing, shared]
+}
+
+/// Compares two forms of a cache in steps, in tract, which has no operator for buffers.
+fn compare_in_steps(name: &str, growing: &Model, shared: &Model) -> Verdict {
+    let unrolled = unroll_cache(growing, shared).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(unrolled.left_out.is_empty(), "{name}: {:?}", unrolled.left_out);
+    let files = [("growing.onnx", unrolled.whole), ("shared.onnx", unrolled.steps)].map(|(file, mut model)| {
+        let standard = Options::for_target(Target::TRACT).with_only(["standardize-contrib-operators"]);
+        passes::optimize(&mut model, &standard).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bytes = onnx::to_bytes(&model).unwrap_or_else(|error| panic!("{name}: {error}"));
+        ModelFile::from_bytes(file, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
+    });
+    let [growing, shared] = &files;
+    verify_models(growing, Some(shared), &VerifyOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn steps_with_buffers_equal_steps_with_a_past_that_grows() {
+    for name in ["gpt2", "llama", "qwen2"] {
+        let [growing, mut shared] = growing_and_shared(name);
+        let verdict = compare_in_steps(name, &growing, &shared);
+        assert!(matches!(verdict, Verdict::Equal { .. }), "{name}: {verdict}");
+
+        // The place of the last token is wrong.
+        let is_last = |value: &Value| shared.graph.value_name(*value).ends_with(".last");
+        let last = shared.graph.schedule().into_iter().map(|node| Value { node, result: 0 }).find(is_last);
+        shared.graph.set_op(last.expect("the place of the last token").node, Op::Add);
+        let verdict = compare_in_steps(name, &growing, &shared);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+    }
+}
+
+#[test]
+fn models_with_other_caches_are_not_compared() {
+    let [growing, shared] = growing_and_shared("gpt2");
+    for (growing, shared) in [(&growing, &growing), (&shared, &growing)] {
+        let refused = unroll_cache(growing, shared).map(|_| ()).expect_err("they are no pair").to_string();
+        assert!(refused.contains("is not the first one with another KV cache"), "{refused}");
+    }
 }

@@ -655,3 +655,34 @@ fn patterns_must_match() {
     assert!(matches!(to(f16).with_kept_f32("("), Err(PrecisionError::Pattern { .. })));
     assert!(matches!(Precision::new(ElementType::I32), Err(PrecisionError::Element(ElementType::I32))));
 }
+
+/// A large weight is read once, while it is written; then a number that f16 does not hold is an error that a caller
+/// recognizes, and the product stays in f32 if weights are checked.
+#[test]
+fn large_weights_are_checked_before_or_while_they_are_written() {
+    for (number, is_held) in [("65519.0", true), ("65520.0", false), ("-1e9", false), ("inf", false)] {
+        let text = format!(
+            "g(%x: f32[n, 512]) {{
+               %w = parameter fill({number}) : f32[512, 520]
+               %y = matmul %x, %w : f32[n, 520]
+               return %y
+             }}"
+        );
+        let converted = |is_checked: bool| {
+            let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
+            let mut precision = Precision::new(ElementType::F16).expect("it is a float");
+            precision.is_checked = is_checked;
+            let options = Options::for_target(Target::ONNX).with_precision(precision);
+            optimize(&mut model, &options).expect("it is converted");
+            (onnx::to_bytes(&model), model)
+        };
+        let (checked, model) = converted(true);
+        let checked = checked.unwrap_or_else(|error| panic!("{number}: {error}"));
+        let is_narrow = model.graph.to_string().contains("matmul %x.f16");
+        assert_eq!(is_narrow, is_held || number == "inf", "{number}: {}", model.graph);
+        match converted(false).0 {
+            Ok(unchecked) => assert!(is_held && unchecked == checked, "{number}: other bytes"),
+            Err(error) => assert!(!is_held && error.is_of_conversion(), "{number}: {error}"),
+        }
+    }
+}

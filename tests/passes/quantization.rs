@@ -628,7 +628,7 @@ fn weights_that_are_not_checked() {
             assert_eq!(quantized, usize::from(is_quantized), "{case}");
             match written(false) {
                 (1, Ok(bytes)) => assert!(is_quantized && bytes == checked, "{case}"),
-                (1, Err(error)) => assert!(!is_quantized && error.is_of_quantization(), "{case}: {error}"),
+                (1, Err(error)) => assert!(!is_quantized && error.is_of_conversion(), "{case}: {error}"),
                 _ => panic!("{case}: the weight was read as a whole"),
             }
         }

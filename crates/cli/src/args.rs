@@ -291,8 +291,9 @@ impl Emit {
         Ok(())
     }
 
-    /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.
-    pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
+    /// Returns whether the KV cache becomes a buffer of the caller's; an error if the target has no
+    /// operator for that.
+    pub(crate) fn shares_cache(&self) -> Result<bool, Failure> {
         if self.kv_cache != Some(KvCache::Shared) {
             return Ok(false);
         }
@@ -301,12 +302,6 @@ impl Emit {
                 "--kv-cache shared is not available for --target {}, which has no operator for it\n  help: use --target ort",
                 self.target()
             )));
-        }
-        if verify {
-            return Err(Misuse::Conflict.failure(
-                "--verify conflicts with --kv-cache shared, which changes the inputs and outputs of the model\n  help: \
-                 leave out one of them",
-            ));
         }
         Ok(true)
     }

@@ -1,5 +1,7 @@
 //! `netwright build`.
 
+mod branches;
+
 use crate::args::{Build, ExternalData, Float, KvCache};
 use crate::failure::{Failure, Misuse};
 use crate::layout::{Client, Companion};
@@ -8,13 +10,14 @@ use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
 use crate::spinner::Spinner;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
+use branches::{joined, write_branches};
 use netwright::files::{self, Code, ScratchFolder, Source};
 use netwright::inventory::inventory;
-use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
+use netwright::ir::{ElementType, Model};
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::{self, Precision, PrecisionError, Target};
-use netwright::surgery::{merge_branches, symbols};
+use netwright::surgery::symbols;
 use netwright::verify::{Options, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -82,7 +85,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
 fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<(), Failure> {
     model_io::check_opset(args.emit.opset)?;
     let is_verified = args.verify || args.layout.is_verified;
-    if args.emit.shares_cache(is_verified)? && args.no_optimize {
+    if args.emit.shares_cache()? && args.no_optimize {
         return Err(
             Misuse::Conflict.failure("--kv-cache shared conflicts with --no-optimize\n  help: leave out one of them")
         );
@@ -147,13 +150,6 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
     for (piece, path) in files {
         let (start, spinner) = (Instant::now(), output.spinner("building"));
-        let optimized = |is_checked| {
-            let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, is_checked));
-            parts.collect::<Result<Vec<_>, Failure>>()
-        };
-        // Branches that are judged are also written on their own, where an error of quantization would not be caught.
-        let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
-        let parts = optimized(is_checked)?;
         if !args.is_file() {
             files::create_folder(folder_of(&path)).map_err(Failure::usage)?;
         }
@@ -162,23 +158,26 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         let unnamed = args.layout.is_verified.then(scratch).transpose()?;
         let place = unnamed.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
         let compared = judging.is_some().then(scratch).transpose()?;
-        // Of a merged decoder both branches are judged, each as a model.
-        let judged = match (&compared, piece) {
-            (None, _) => vec![],
-            (Some(_), Piece::One(part)) => vec![(part, place.clone())],
-            (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path(), &spinner)?,
-        };
-        let write = |parts| build(args, &model, parts, &place, &inputs, (start, &spinner), output);
-        let mut one = match write(parts)? {
-            Err(error) if error.is_of_quantization() && !is_checked => write(optimized(true)?)?,
-            written => written,
-        }
-        .map_err(model_io::write_failure)?;
+        // Branches that are judged are also written on their own, where an error of conversion would not be caught.
+        let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
+        let mut judged = vec![];
+        let (mut one, result) = quantize::written(is_checked, |is_checked| {
+            let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, is_checked));
+            let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+            // Of a merged decoder both branches are judged, each as a model.
+            judged = match (&compared, piece) {
+                (None, _) => vec![],
+                (Some(_), Piece::One(part)) => vec![(part, place.clone())],
+                (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path(), &spinner)?,
+            };
+            build(args, &model, parts, &place, &inputs, (start, &spinner), output)
+        })?;
         drop(spinner);
         for (part, file) in judged {
             let (Some(options), Some(folder)) = (&judging, &compared) else { break };
             let original = folder.path().join("declared.onnx");
-            let verdict = verified(args, declared, part, &file, &original, options, output)?;
+            let shared = Some(&result).filter(|_| shares_cache(args, part));
+            let verdict = verified(args, declared, (part, &file, shared), &original, options, output)?;
             let is_fine = verdict.is_fine();
             one.verified = Some(verdict);
             if !is_fine {
@@ -250,28 +249,17 @@ impl Piece {
     }
 }
 
-/// Writes each part of a piece as a model of its own.
-fn write_branches(
-    piece: Piece,
-    parts: &[(Model, passes::Report)],
-    folder: &Path,
-    spinner: &Spinner,
-) -> Result<Vec<(Part, PathBuf)>, Failure> {
-    let write = |(part, (model, _)): (&Part, &(Model, passes::Report))| {
-        let path = folder.join(format!("{}.onnx", Piece::One(*part).stem()));
-        model_io::write(model, &path, ExternalData::Auto, false, &Inputs::default(), spinner)?;
-        Ok((*part, path))
-    };
-    piece.parts().iter().zip(parts).map(write).collect()
+/// Whether the KV cache of a part becomes a buffer.
+fn shares_cache(args: &Build, part: Part) -> bool {
+    args.emit.kv_cache == Some(KvCache::Shared) && matches!(part, Part::Whole | Part::DecoderWithPast)
 }
 
-/// Runs the result, and compares it with the model as it is declared, not optimized, which is written to `original`.
-/// Without such a model, it only runs.
+/// Runs the result, and compares it with the model as it is declared, not optimized, which is written to `original`; in
+/// steps, if its cache is shared. Without such a model, it only runs.
 fn verified(
     args: &Build,
     declared: Option<&Pretrained>,
-    part: Part,
-    path: &Path,
+    (part, path, shared): (Part, &Path, Option<&Model>),
     original: &Path,
     options: &Options,
     output: Output,
@@ -282,6 +270,9 @@ fn verified(
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
     passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(original, error))?;
+    if let Some(shared) = shared {
+        return optimize::steps::judged(&model, shared, options, output);
+    }
     let spinner = output.spinner("writing the declared model");
     model_io::write(&model, original, ExternalData::Auto, false, &Inputs::default(), &spinner)?;
     drop(spinner);
@@ -482,7 +473,8 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
     Ok(precision.map(|precision| precision.with_unmatched_patterns(true)))
 }
 
-/// Writes a file with its parts. The inner error is that of the writer, so that the caller can quantize again.
+/// Writes a file with its parts, and returns the model that it holds. The inner error is that of the writer, so that the
+/// caller can quantize again.
 fn build(
     args: &Build,
     pretrained: &Pretrained,
@@ -491,7 +483,7 @@ fn build(
     inputs: &Inputs,
     (start, spinner): (Instant, &Spinner),
     output: Output,
-) -> Result<Result<Built, WriteError>, Failure> {
+) -> Result<Result<(Built, Model), WriteError>, Failure> {
     let (mut models, mut reports, mut interface, mut quantized) = (vec![], vec![], vec![], vec![]);
     for (model, report) in parts {
         interface.extend(optimize::interface(&model, &report));
@@ -518,7 +510,7 @@ fn build(
         quantize::warn_if_none(quantization.as_ref(), report, output)?;
     }
     let counts = inventory(&model);
-    Ok(Ok(Built {
+    let built = Built {
         path: path.to_owned(),
         nodes: counts.nodes,
         parameters: counts.parameters,
@@ -531,7 +523,8 @@ fn build(
         verified: None,
         is_variant: args.layout.is_verified,
         left_out: None,
-    }))
+    };
+    Ok(Ok((built, model)))
 }
 
 /// Returns a part as it is declared.
@@ -559,7 +552,7 @@ fn optimized(
         passes::lower(&mut model, &args.emit.target(), false)
     } else {
         options.only = args.no_optimize.then(Vec::new);
-        options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
+        options.share_cache = shares_cache(args, part);
         // Only one branch of a merged decoder could pack its projections, and the branches share their weights.
         options.target.packs_projections &= args.emit.kv_cache != Some(KvCache::Merged);
         passes::optimize(&mut model, &options)
@@ -568,33 +561,4 @@ fn optimized(
     // The types of the result are those that build is documented to give.
     report.interface.clear();
     Ok((model, report))
-}
-
-/// Joins the first pass of a decoder and its later steps, whose cross attention keeps its keys and values; a single
-/// model stays as it is.
-fn joined(mut models: Vec<Model>) -> Result<Model, Failure> {
-    let last = models.pop().expect("a piece has a part");
-    let Some(first) = models.pop() else { return Ok(last) };
-    let kept: Vec<(String, String)> = first
-        .graph
-        .outputs()
-        .iter()
-        .filter_map(|output| {
-            let rest = output.name.strip_prefix("present")?;
-            Some((output.name.to_string(), format!("past_key_values{rest}")))
-        })
-        .collect();
-    let kept: Vec<(&str, &str)> = kept.iter().map(|(output, input)| (&**output, &**input)).collect();
-    let mut model = merge_branches("use_cache_branch", last, first, &kept).map_err(Failure::model)?.model;
-    // In the first pass the past is empty, whatever its length is later.
-    for input in model.graph.inputs().collect::<Vec<_>>() {
-        let ValueType::Tensor(ty) = &model.graph.fact(input).ty else { continue };
-        let Some([batch, heads, Dim::Known(_), width]) = ty.shape.as_deref() else { continue };
-        if model.graph.value_name(input).starts_with("past_key_values") {
-            let length = Dim::Symbol(Symbol::new("encoder_past_length"));
-            let shape = Shape::from_iter([batch.clone(), heads.clone(), length, width.clone()]);
-            model.graph.set_fact(input, Fact::of(TensorType::new(ty.element, shape)));
-        }
-    }
-    Ok(model)
 }

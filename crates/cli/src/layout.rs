@@ -131,11 +131,6 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         return Err(Misuse::Conflict.failure(text));
     }
     match client {
-        Client::Genai if args.verify => {
-            return Err(Misuse::Conflict.failure(
-                "--verify cannot check the shared KV cache that --for genai writes\n  help: leave out --verify",
-            ));
-        }
         Client::Optimum => {}
         Client::TransformersJs => args.layout.folder = "onnx".into(),
         Client::SentenceTransformers => {

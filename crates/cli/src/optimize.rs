@@ -4,10 +4,10 @@ mod advice;
 mod branches;
 mod costs;
 mod jobs;
-mod steps;
+pub(crate) mod steps;
 mod summary;
 
-use crate::args::{ExternalData, Float, Optimize};
+use crate::args::{ExternalData, Float, KvCache, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
@@ -42,7 +42,7 @@ use summary::{Fused, Proofs, Side, Summary};
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     args.emit.expect_cache_of_file()?;
-    args.emit.shares_cache(args.verify)?;
+    args.emit.shares_cache()?;
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
         return Err(Misuse::Requires.failure(message));
@@ -199,27 +199,27 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     options.limits.stop_after = args.stop_after;
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
-    let scratch = (args.verify && !args.add_kv_cache && job.output.is_none()).then(scratch).transpose()?;
+    let scratch = (args.verify && !changes_cache(args) && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
-    quantize::set_checked(&mut options, path.is_none());
-    let mut unquantized = (path.is_some() && options.quantization.is_some()).then(|| model.clone());
-    let (events, bytes) = loop {
+    let may_retry = path.is_some() && (options.quantization.is_some() || options.precision.is_some());
+    let mut source = Some(model);
+    let (model, events, bytes) = quantize::written(!may_retry, |is_checked| {
+        // The model is kept as it was only as long as there may be a second attempt.
+        let kept = if is_checked { source.take() } else { source.clone() };
+        let mut model = kept.expect("the last attempt takes the model");
+        quantize::set_checked(&mut options, is_checked);
         let events = optimized(args, job, &mut model, &options, output)?;
         let Some(path) = &path else {
-            break (events, onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?);
+            let bytes = onnx::written_size(&model, external_data.into());
+            return Ok(bytes.map(|bytes| (model, events, bytes)));
         };
         let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
         let write = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
         let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.identities());
         let write = write.with_progress(spinner.progress.clone());
-        match (onnx::write(&model, path, &write), unquantized.take()) {
-            (Err(error), Some(unquantized)) if error.is_of_quantization() => {
-                model = unquantized;
-                quantize::set_checked(&mut options, true);
-            }
-            (written, _) => break (events, written.map_err(model_io::write_failure)?.bytes),
-        }
-    };
+        Ok(onnx::write(&model, path, &write).map(|written| (model, events, written.bytes)))
+    })?;
+    drop(source);
     let sites = sites(&model, &events, &args.emit.target());
     let fused = Fused::new(&sites);
     let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
@@ -241,7 +241,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     quantize::warn_if_none(options.quantization.as_ref(), &events, named)?;
     let interface = interface(&model, &events);
     let compare = |options| {
-        if args.add_kv_cache {
+        if changes_cache(args) {
             return steps::judged(&original(args, job, output)?, &model, options, output);
         }
         verify::judged(&job.model, path.as_deref(), options, output)
@@ -284,9 +284,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         target: args.emit.target().to_string(),
         proofs,
         seconds,
-        is_comparable: !is_in_place
-            && surgery::expect_comparable(&args.interface, true).is_ok()
-            && args.emit.shares_cache(true).is_ok(),
+        is_comparable: !is_in_place && surgery::expect_comparable(&args.interface, true).is_ok(),
         verified,
         culprit: culprit.map(|culprit| culprit.to_string()),
         reproducer,
@@ -392,6 +390,11 @@ fn change(model: &mut Model, args: &Optimize, job: &Job) -> Result<(), Failure> 
     surgery::change(model, &args.judging.dims, &args.interface)
 }
 
+/// Whether the KV cache of the result has another form than that of the model, so that both are compared in steps.
+fn changes_cache(args: &Optimize) -> bool {
+    args.add_kv_cache || args.emit.kv_cache == Some(KvCache::Shared)
+}
+
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
@@ -433,7 +436,7 @@ fn culprit(
     let folder = scratch()?;
     let step = folder.path().join("step.onnx");
     bisect(&model, options, |changed| {
-        if args.add_kv_cache {
+        if changes_cache(args) {
             return steps::is_right(&model, changed, comparison, quiet);
         }
         match onnx::write(changed, &step, &WriteOptions::default()) {

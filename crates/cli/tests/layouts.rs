@@ -77,7 +77,7 @@ fn folders_have_what_clients_open() {
 #[test]
 fn what_no_client_opens_is_refused() {
     let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cases: [(&str, &[&str]); 26] = [
+    let cases: [(&str, &[&str]); 25] = [
         ("llama", &["--for", "optimum", "-o", "model.onnx"]),
         ("t5", &["--for", "optimum", "-o", "out", "--part", "encoder"]),
         ("llama", &["--for", "genai", "-o", "out", "--kv-cache", "shared"]),
@@ -87,7 +87,6 @@ fn what_no_client_opens_is_refused() {
         ("llama", &["--for", "transformers.js", "-o", "out", "--dtype", "f16"]),
         ("llama", &["--for", "transformers.js", "-o", "out", "--variants", "q8", "--target", "onnx"]),
         ("llama", &["--for", "genai", "-o", "out", "--target", "tract"]),
-        ("llama", &["--for", "genai", "-o", "out", "--verify"]),
         ("llama", &["-o", "out", "--keep-f32", "norm"]),
         ("t5", &["--for", "genai", "-o", "out"]),
         ("bert", &["--for", "sentence-transformers", "-o", "out"]),

@@ -315,7 +315,8 @@ fn data(held: &Tensor, detail: Detail) -> String {
                 };
                 format!("ggml({}, {part}, {})", format.name(), tensor(of, detail))
             }
-            Recipe::FirstRows(of) => format!("first_rows({})", tensor(of, detail)),
+            Recipe::Rows { of, first } => format!("rows(first = {first}, {})", tensor(of, detail)),
+            Recipe::Finite(of) => format!("finite({})", tensor(of, detail)),
             Recipe::Interleave { of, outer, inner } => {
                 format!("interleave(outer = {outer}, inner = {inner}, {})", tensor(of, detail))
             }

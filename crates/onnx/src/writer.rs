@@ -237,10 +237,11 @@ impl WriteError {
 }
 
 impl WriteError {
-    /// Returns whether the elements of a weight cannot be quantized. If the model is quantized again with checked weights,
-    /// the weight stays in floats, and the model can be written.
-    pub fn is_of_quantization(&self) -> bool {
-        matches!(self, Self::Elements { source: TensorError::Recipe { recipe: "quantize", .. }, .. })
+    /// Returns whether the elements of a weight cannot be quantized, or are outside the range of the type to which they are
+    /// converted. If the model is converted again with checked weights, the weight stays as it is, and the model can be
+    /// written.
+    pub fn is_of_conversion(&self) -> bool {
+        matches!(self, Self::Elements { source: TensorError::Recipe { recipe: "quantize" | "finite", .. }, .. })
     }
 }
 

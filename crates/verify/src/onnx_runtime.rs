@@ -3,8 +3,9 @@
 mod accuracy;
 mod library;
 
-use crate::file::{ModelFile, Origin};
+use crate::file::{CONTRIB, ModelFile, Origin, domain};
 use crate::skim::{MODEL_GRAPH, put_bytes};
+use crate::tolerance::nodes;
 use crate::{Array, VerifyError, runtime};
 use netwright_files::Source;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -16,6 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tract_onnx::pb::NodeProto;
 
 /// ONNX Runtime: its shared library, and its graph optimization level.
 ///
@@ -310,4 +312,10 @@ fn guard<T>(
     work: impl FnOnce() -> ort::Result<T>,
 ) -> Result<T, VerifyError> {
     runtime::guard(file, runtime, action, || work().map_err(|error| error.to_string()))
+}
+
+/// Whether ONNX Runtime 1.32 ends the process if a size of the model is 0: GroupQueryAttention divides by it.
+pub(crate) fn ends_without_tokens(model: &ModelFile) -> bool {
+    let is_grouped = |node: &&NodeProto| domain(&node.domain) == CONTRIB && node.op_type == "GroupQueryAttention";
+    nodes(model).iter().any(is_grouped)
 }

@@ -183,7 +183,7 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
 }
 
 /// Returns the nodes of the graph, of all bodies and of the functions.
-fn nodes(model: &ModelFile) -> Vec<&NodeProto> {
+pub(crate) fn nodes(model: &ModelFile) -> Vec<&NodeProto> {
     let mut nodes: Vec<&NodeProto> = model.model.functions.iter().flat_map(|function| &function.node).collect();
     nodes.extend(graphs(model).into_iter().flat_map(|graph| &graph.node));
     nodes

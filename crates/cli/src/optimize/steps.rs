@@ -1,5 +1,5 @@
-//! Verifies a cache that `optimize --add-kv-cache` adds: steps with the cache must compute what the model computes for
-//! all tokens at once.
+//! Verifies a KV cache that is added or that becomes a buffer: steps with the cache must compute what the model computes,
+//! for all tokens at once or in steps with its own cache.
 
 use super::scratch;
 use crate::failure::Failure;
@@ -12,13 +12,12 @@ use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::surgery::{Unrolled, unroll_cache};
 use netwright::verify::{Options, Verdict};
 
-/// Compares a model with its form that `--add-kv-cache` gives, in steps.
-pub(super) fn judged(plain: &Model, cached: &Model, options: &Options, output: Output) -> Result<Verdict, Failure> {
+/// Compares a model with its form that `--add-kv-cache` or `--kv-cache shared` gives, in steps.
+pub(crate) fn judged(plain: &Model, cached: &Model, options: &Options, output: Output) -> Result<Verdict, Failure> {
     compare(&unroll_cache(plain, cached).map_err(refused)?, options, output)?.map_err(model_io::write_failure)
 }
 
-/// Returns whether the form that `--add-kv-cache` gives is correct after some of the rewrites; `None` if it cannot be
-/// judged.
+/// Returns whether such a form is correct after some of the rewrites; `None` if it cannot be judged.
 pub(super) fn is_right(
     plain: &Model,
     cached: &Model,
@@ -46,5 +45,12 @@ fn compare(unrolled: &Unrolled, options: &Options, output: Output) -> Result<Res
             return Ok(Err(error));
         }
     }
-    verify::judged(&whole, Some(&steps), options, output).map(Ok)
+    let mut verdict = verify::judged(&whole, Some(&steps), options, output)?;
+    // Messages name what the user gave and gets, not these copies.
+    if let Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. } = &mut verdict {
+        for (path, name) in [(&whole, "the model"), (&steps, "the result in steps")] {
+            *file = file.replace(&*path.to_string_lossy(), name);
+        }
+    }
+    Ok(Ok(verdict))
 }

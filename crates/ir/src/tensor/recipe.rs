@@ -6,6 +6,7 @@ use crate::ElementType;
 use std::sync::Arc;
 
 mod concat;
+mod finite;
 mod low_rank;
 mod number;
 mod offset;
@@ -100,8 +101,15 @@ pub enum Recipe {
         /// The number of rows in a run.
         inner: u64,
     },
-    /// The first rows of a tensor: see [`Tensor::first_rows`].
-    FirstRows(Tensor),
+    /// Rows of a tensor: see [`Tensor::rows`].
+    Rows {
+        /// The tensor.
+        of: Tensor,
+        /// The first row.
+        first: u64,
+    },
+    /// A float tensor that is checked while it is read: see [`Tensor::expecting_no_infinity`].
+    Finite(Tensor),
 }
 
 /// A distribution of random weights.
@@ -235,6 +243,7 @@ impl Tensor {
             Recipe::Transpose(of) => Some(of.clone()),
             Recipe::Scale { factor, of } => of.canceled()?.scaled(*factor).ok(),
             Recipe::Cast(of) => of.canceled()?.cast(self.element).ok(),
+            Recipe::Finite(of) => of.canceled()?.expecting_no_infinity().ok(),
             Recipe::Quantize { part, encoder } => {
                 let recipe = Recipe::Quantize { part: *part, encoder: Arc::new(encoder.transposed()?) };
                 Self::made(self.element, &dims, recipe).ok()
@@ -306,7 +315,8 @@ impl Recipe {
             | Recipe::Unpack { of, .. }
             | Recipe::Ggml { of, .. }
             | Recipe::Interleave { of, .. }
-            | Recipe::FirstRows(of) => (std::slice::from_ref(of), [None; 3]),
+            | Recipe::Rows { of, .. }
+            | Recipe::Finite(of) => (std::slice::from_ref(of), [None; 3]),
             Recipe::Concat(tensors) => (tensors, [None; 3]),
             Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
             Recipe::Dequantize(of) => (&[], [Some(of.codes()), Some(of.scales()), of.zeros()]),
@@ -331,7 +341,8 @@ impl Recipe {
             | Recipe::Offset(of)
             | Recipe::Unpack { of, .. }
             | Recipe::Interleave { of, .. }
-            | Recipe::FirstRows(of) => of.block(),
+            | Recipe::Rows { of, .. }
+            | Recipe::Finite(of) => of.block(),
             Recipe::Tiles(tiles) => tiles.of.block() * bits(tensor) / bits(&tiles.of),
             Recipe::LowRank(sum) => sum.of.block(),
             Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
@@ -375,7 +386,8 @@ impl Recipe {
             }
             Recipe::Cast(of) => number::cast(tensor, of, first, out),
             Recipe::Transpose(of) => transpose::transpose(of, first, out),
-            Recipe::Reshape(of) | Recipe::FirstRows(of) => of.read(first, out),
+            Recipe::Reshape(of) => of.read(first, out),
+            Recipe::Rows { of, first: row } => of.read(first + row * of.dims.iter().skip(1).product::<u64>(), out),
             Recipe::Concat(tensors) => concat::concat(tensor, tensors, first, out),
             Recipe::Reinterpret(of) => {
                 let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);
@@ -391,6 +403,7 @@ impl Recipe {
                 ggml::fill(of, *format, *part, first * u64::from(tensor.element.bits()) / 8, out)
             }
             Recipe::Interleave { of, outer, inner } => rows::interleave(of, *outer, *inner, first, out),
+            Recipe::Finite(of) => finite::expect_finite(of, first, out),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Tensor {
         let own = self.in_file_order();
         let rows = own.dims().first().copied().unwrap_or(0);
         let row = own.count() / rows.max(1);
-        match own.first_rows((FEW / row.max(1)).clamp(1, rows.max(1))).and_then(|first| first.magnitude()) {
+        match own.rows(0..(FEW / row.max(1)).clamp(1, rows.max(1))).and_then(|first| first.magnitude()) {
             Ok(magnitude) if magnitude >= enough => Ok(magnitude),
             _ => self.magnitude(),
         }

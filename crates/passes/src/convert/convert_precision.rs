@@ -125,7 +125,9 @@ fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
         let name = graph.value_name(input).clone();
         let Some(wanted) = precision.io_type(&name) else { continue };
         if let Some(own) = set_type(graph, input, wanted) {
-            if let Some(default) = graph.default_of(input).and_then(|tensor| tensors::converted(tensor, wanted)) {
+            if let Some(default) =
+                graph.default_of(input).and_then(|tensor| tensors::converted(tensor, wanted, precision.is_checked))
+            {
                 graph.set_default(input, default);
             }
             has_changed = true;
@@ -509,7 +511,7 @@ impl<'c> Converter<'c> {
         let tensor = graph.tensor(value)?;
         let is_mask = to == ElementType::F16 && is_attention_mask(graph, value);
         let mask = is_mask.then(|| tensors::mask_for_f16(tensor, false)).flatten();
-        let tensor = tensors::converted(mask.as_ref().unwrap_or(tensor), to)?;
+        let tensor = tensors::converted(mask.as_ref().unwrap_or(tensor), to, self.context.precision.is_checked)?;
         let op = match graph.op(value) {
             Op::Parameter(_) => Op::Parameter(tensor),
             Op::Constant(_) => Op::Constant(tensor),
@@ -544,7 +546,7 @@ impl<'c> Converter<'c> {
     fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
             let constant = graph.tensor(whole).and_then(|tensor| tensors::mask_for_f16(tensor, true));
-            if let Some(tensor) = constant.and_then(|tensor| tensors::converted(&tensor, to)) {
+            if let Some(tensor) = constant.and_then(|tensor| tensors::converted(&tensor, to, true)) {
                 let place = beside(graph, value, to);
                 return graph.insert(place, Op::Parameter(tensor), &[]).ok().map(|node| Value { node, result: 0 });
             }

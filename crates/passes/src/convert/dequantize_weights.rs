@@ -165,7 +165,7 @@ pub(crate) fn nbits_weight(graph: &Graph, root: Value, [n, k]: [u64; 2], bits: u
     }
     let (codes, scales, zeros) = stored_parts(graph, root, 1)?;
     let padded = in_bytes(codes, scales, zeros, [n, k], bits, size)?.dequantized(scales.element())?.transposed()?;
-    Ok(padded.first_rows(k)?)
+    Ok(padded.rows(0..k)?)
 }
 
 fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {

@@ -27,6 +27,10 @@ pub struct Precision {
     pub(super) keep: Vec<Regex>,
     /// The largest magnitudes of values that were measured.
     pub(super) ranges: BTreeMap<Name, f64>,
+    /// Whether all elements of a large weight are read before it is converted, so that nodes that read a number outside the
+    /// range of the type stay in `f32`. Otherwise such a number is an error when the model is written, which
+    /// `WriteError::is_of_conversion` recognizes, and weights are read once.
+    pub is_checked: bool,
     allows_unmatched: bool,
 }
 
@@ -92,7 +96,7 @@ impl Precision {
     /// If the type is another one.
     pub fn new(to: ElementType) -> Result<Self, PrecisionError> {
         expect_converted(to)?;
-        Ok(Self { to, io: vec![], keep: vec![], ranges: BTreeMap::new(), allows_unmatched: false })
+        Ok(Self { to, io: vec![], keep: vec![], ranges: BTreeMap::new(), is_checked: true, allows_unmatched: false })
     }
 
     /// Gives all float inputs and outputs this type.

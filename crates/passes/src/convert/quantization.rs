@@ -105,7 +105,7 @@ pub struct Quantization {
     pub reduce_range: bool,
     /// Whether all elements of a weight are read before it is quantized, so that a weight with NaN, infinities or numbers
     /// that are too large stays in floats. Otherwise such a weight is an error when the model is written, which
-    /// `WriteError::is_of_quantization` recognizes, and weights are read once.
+    /// `WriteError::is_of_conversion` recognizes, and weights are read once.
     pub is_checked: bool,
     /// Whether weights that the model has quantized already stay in floats, if the target has no operator for them.
     pub(crate) keeps_dequantized: bool,

@@ -16,7 +16,7 @@ use netwright_ir::{
 const NAME: &str = "share-cache";
 
 /// The name of the input for the length of the past, if no other input determines it.
-const PAST_LENGTH: &str = "past_sequence_length";
+pub(crate) const PAST_LENGTH: &str = "past_sequence_length";
 
 /// The length axis of a cache `[batch, heads, length, head_size]`.
 const LENGTH: usize = 2;
@@ -82,32 +82,40 @@ pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
     })
 }
 
-/// Returns the name of an attention whose cache is a buffer, in a graph without a cache that could become one: its past
-/// is an input and its present an output, which is declared with the same length.
+/// Returns the name of an attention whose cache is a buffer, in a graph without a cache that could become one.
 pub(crate) fn shared_before(graph: &Graph) -> Option<Name> {
-    let is_shared = |node: NodeId| {
-        let past = match graph.node(node).op() {
-            Op::Opaque(opaque) if &*opaque.domain == DOMAIN => match &*opaque.op_type {
-                "GroupQueryAttention" => graph.operand(node, 3),
-                "MultiHeadAttention" => graph.operand(node, 6),
-                _ => None,
-            },
-            _ => None,
-        };
-        let past =
-            past.filter(|past| graph.kind(*past) == OpKind::Input).and_then(|past| graph.shape(past)?.get(LENGTH));
-        let output = graph.outputs().iter().find(|output| output.value == Value { node, result: 1 });
+    let may_share =
+        |node: &NodeId| graph.node(*node).op().kind() == OpKind::Attention && graph.operand(*node, 4).is_some();
+    let [_, present] = buffers(graph).first().copied()?;
+    (!graph.schedule().iter().any(may_share)).then(|| name_of(graph, present.node))
+}
+
+/// Returns the buffers of a graph, each as past and present of an attention: the past is an input and the present an
+/// output, which is declared with the same length.
+pub(crate) fn buffers(graph: &Graph) -> Vec<[Value; 2]> {
+    let is_buffer = |[past, present]: &[Value; 2]| {
+        let length = Some(*past).filter(|past| graph.kind(*past) == OpKind::Input);
+        let length = length.and_then(|past| graph.shape(past)?.get(LENGTH));
+        let output = graph.outputs().iter().find(|output| output.value == *present);
         let declared = match output.and_then(|output| output.declared.as_ref()) {
             Some(ValueType::Tensor(ty)) => ty.shape.as_ref().and_then(|shape| shape.get(LENGTH)),
             _ => None,
         };
-        past.zip(declared).is_some_and(|(past, present)| past.same(present) == Some(true))
+        length.zip(declared).is_some_and(|(past, present)| past.same(present) == Some(true))
     };
-    let may_share =
-        |node: &NodeId| graph.node(*node).op().kind() == OpKind::Attention && graph.operand(*node, 4).is_some();
-    let schedule = graph.schedule();
-    let shared = schedule.iter().find(|node| is_shared(**node))?;
-    (!schedule.iter().any(may_share)).then(|| name_of(graph, *shared))
+    let pairs = |node: NodeId| {
+        let operands = match graph.node(node).op() {
+            Op::Opaque(opaque) if &*opaque.domain == DOMAIN => match &*opaque.op_type {
+                "GroupQueryAttention" => Some([3, 4]),
+                "MultiHeadAttention" => Some([6, 7]),
+                _ => None,
+            },
+            _ => None,
+        };
+        let pair = move |(at, result)| Some([graph.operand(node, at)?, Value { node, result }]);
+        operands.into_iter().flat_map(|operands| operands.into_iter().zip([1, 2])).filter_map(pair)
+    };
+    graph.schedule().into_iter().flat_map(pairs).filter(is_buffer).collect()
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, PassError> {

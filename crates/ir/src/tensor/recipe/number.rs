@@ -48,6 +48,23 @@ impl Number {
         }
     }
 
+    /// Returns whether an element is infinite.
+    pub(super) fn has_infinity(self, all: &[u8]) -> bool {
+        // No early return, so that the loops vectorize.
+        let infinite = half::f16::INFINITY.to_bits();
+        match self {
+            Number::F16 => {
+                let found = |any, x: &[u8; 2]| any | (u16::from_le_bytes(*x) & !(1 << 15) == infinite);
+                all.as_chunks::<2>().0.iter().fold(false, found)
+            }
+            Number::F32 => {
+                let found = |any, x: &[u8; 4]| any | f32::from_le_bytes(*x).is_infinite();
+                all.as_chunks::<4>().0.iter().fold(false, found)
+            }
+            Number::BF16 | Number::F64 => all.chunks_exact(self.size()).any(|x| self.read(x).is_infinite()),
+        }
+    }
+
     fn read(self, bytes: &[u8]) -> f64 {
         match self {
             Number::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into(),

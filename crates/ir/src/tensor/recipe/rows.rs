@@ -1,6 +1,7 @@
 //! Some rows of a tensor, and rows of a matrix in another order.
 
 use super::{BLOCK, Quantized, Recipe, Tensor, TensorError};
+use std::ops::Range;
 
 impl Tensor {
     /// Reorders the rows of a matrix `[rows, columns]`: the rows are `rows / (outer * inner)` groups of `outer` times
@@ -21,23 +22,24 @@ impl Tensor {
         Self::made(self.element, &self.dims, Recipe::Interleave { of: self.clone(), outer, inner })
     }
 
-    /// Returns the first `rows` rows along the first axis.
+    /// Returns the rows of a range along the first axis.
     ///
     /// # Errors
     /// If the tensor has no axis or fewer rows, and if its elements are not whole bytes.
-    pub fn first_rows(&self, rows: u64) -> Result<Self, TensorError> {
-        let refuse = |why| Err(self.refuse("first rows", why));
+    pub fn rows(&self, rows: Range<u64>) -> Result<Self, TensorError> {
+        let refuse = |why| Err(self.refuse("rows", why));
         let Some((own, rest)) = self.dims.split_first() else { return refuse("it has no axis") };
-        if *own == rows {
+        if rows == (0..*own) {
             return Ok(self.clone());
         }
-        if *own < rows {
+        if rows.start > rows.end || *own < rows.end {
             return refuse("it has fewer rows");
         }
         if self.element.bits() == 0 || !self.element.bits().is_multiple_of(8) {
             return refuse("its elements are not whole bytes");
         }
-        Self::made(self.element, &[&[rows], rest].concat(), Recipe::FirstRows(self.clone()))
+        let dims = [&[rows.end - rows.start], rest].concat();
+        Self::made(self.element, &dims, Recipe::Rows { of: self.clone(), first: rows.start })
     }
 }
 

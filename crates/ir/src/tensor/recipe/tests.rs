@@ -53,8 +53,10 @@ fn blocks_agree_with_the_whole() {
         words(&[24, 11]).with_rows_interleaved(2, 3).unwrap(),
         halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap(),
         halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap().transposed().unwrap(),
-        counting.first_rows(2).unwrap(),
-        counting.reshaped(&[111, 41]).unwrap().transposed().unwrap().first_rows(29).unwrap(),
+        counting.rows(0..2).unwrap(),
+        counting.rows(1..3).unwrap(),
+        halves(&[40, 50]).expecting_no_infinity().unwrap(),
+        counting.reshaped(&[111, 41]).unwrap().transposed().unwrap().rows(12..41).unwrap(),
         words(&[12, 8]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
     ];
     for tensor in tensors {
@@ -269,15 +271,40 @@ fn a_sum_of_low_rank_is_rounded_once() {
 }
 
 #[test]
-fn the_first_rows_are_a_prefix() {
+fn rows_are_a_part() {
     let counting = counting(&[4, 3]);
-    assert_eq!(f32s(&counting.first_rows(2).unwrap()), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    assert_eq!(f32s(&counting.transposed().unwrap().first_rows(1).unwrap()), [0.0, 3.0, 6.0, 9.0]);
-    assert_eq!(counting.first_rows(4).unwrap(), counting);
-    assert!(counting.first_rows(0).unwrap().is_empty());
+    assert_eq!(f32s(&counting.rows(0..2).unwrap()), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(f32s(&counting.transposed().unwrap().rows(1..3).unwrap()), [1.0, 4.0, 7.0, 10.0, 2.0, 5.0, 8.0, 11.0]);
+    assert_eq!(counting.rows(0..4).unwrap(), counting);
+    assert!(counting.rows(2..2).unwrap().is_empty());
     let codes = words(&[4, 1]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
-    for (tensor, rows) in [(&counting, 5), (&counting.reshaped(&[3, 4]).unwrap(), 4), (&codes, 1)] {
-        assert!(tensor.first_rows(rows).is_err(), "{tensor:?}");
+    for (tensor, rows) in [(&counting, 0..5), (&counting.reshaped(&[3, 4]).unwrap(), 3..4), (&codes, 0..1)] {
+        assert!(tensor.rows(rows).is_err(), "{tensor:?}");
     }
-    assert!(Tensor::fill(1.0, &[]).unwrap().first_rows(0).is_err());
+    assert!(Tensor::fill(1.0, &[]).unwrap().rows(0..0).is_err());
+}
+
+#[test]
+fn numbers_that_a_narrower_type_does_not_hold_are_found_while_they_are_read() {
+    for (to, held, lost) in [
+        (ElementType::F16, 65519.0, 65520.0),
+        (ElementType::BF16, f32::from_bits(0x7f7f_7fff), f32::MAX),
+        (ElementType::F32, f32::MAX, f32::INFINITY),
+    ] {
+        for (number, is_held) in [(held, true), (-held, true), (lost, false), (-lost, false), (f32::NAN, true)] {
+            let bytes = [1.0, number].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+            let tensor = Tensor::from_bytes(ElementType::F32, &[1, 2], bytes).unwrap();
+            let cast = tensor.transposed().unwrap().cast(to).unwrap();
+            for tensor in
+                [cast.expecting_no_infinity().unwrap(), cast.expecting_no_infinity().unwrap().transposed().unwrap()]
+            {
+                let found = tensor.to_bytes();
+                assert_eq!(found.is_ok(), is_held, "{number} in {to}: {found:?}");
+                if let Err(error) = found {
+                    assert!(error.to_string().contains("infinite"), "{error}");
+                }
+            }
+        }
+    }
+    assert!(Tensor::indices(&[1]).expecting_no_infinity().is_err());
 }

@@ -347,11 +347,16 @@ impl Parser<'_> {
             let of = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.with_rows_interleaved(outer, inner)
-        } else if self.eat("first_rows(") {
+        } else if self.eat("rows(") {
+            let first: u64 = self.field("first")?;
             let of = self.tensor(depth + 1)?;
             self.expect(")")?;
-            let Some(rows) = dims.first() else { return self.fail("`first_rows` needs an axis") };
-            of.first_rows(*rows)
+            let Some(rows) = dims.first() else { return self.fail("`rows` needs an axis") };
+            of.rows(first..first.saturating_add(*rows))
+        } else if self.eat("finite(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.expecting_no_infinity()
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;

@@ -343,7 +343,8 @@ impl Planner<'_> {
             let inner = ultimate(graph, *operand);
             let tensor = graph.tensor(inner).filter(|tensor| tensor.element() != to)?;
             let is_limited = is_limited(kind) || self.masks.contains(&inner.node);
-            if tensor.len() <= tensors::MAX_SEARCHED && is_limited {
+            let is_large = tensor.len() > tensors::MAX_SEARCHED;
+            if !is_large && is_limited || is_large && !self.context.precision.is_checked {
                 return None;
             }
             let mut known = self.magnitudes.borrow_mut();

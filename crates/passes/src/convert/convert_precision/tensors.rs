@@ -13,11 +13,12 @@ pub(super) const MAX_SEARCHED: u64 = 1 << 20;
 /// Returns a tensor in another float type; `None` if it is not one of floats.
 ///
 /// A finite number stays finite: the least floats become that of the type, and others that are too large, such as the
-/// -1e9 of a mask, a number that hides without marking the row as one to leave out.
-pub(super) fn converted(tensor: &Tensor, to: ElementType) -> Option<Tensor> {
+/// -1e9 of a mask, a number that hides without marking the row as one to leave out. Of a large tensor, which is not
+/// searched, that was checked before, or is an error when it is read.
+pub(super) fn converted(tensor: &Tensor, to: ElementType, is_checked: bool) -> Option<Tensor> {
     let cast = tensor.cast(to).ok()?;
     if tensor.len() > MAX_SEARCHED {
-        return Some(cast);
+        return if is_checked || to.bits() >= 32 { Some(cast) } else { cast.expecting_no_infinity().ok() };
     }
     let is_lost = |number: &f64| number.is_finite() && to.round(*number).is_none_or(f64::is_infinite);
     match elements(tensor) {

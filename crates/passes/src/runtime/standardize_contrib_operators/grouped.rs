@@ -91,8 +91,16 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
         call.expect_of_result(graph, at, present);
     }
     let hidden = cache.hidden(graph, root, window)?;
+    let mut seen = [keys, values, hidden];
+    if bias.is_some() {
+        // The bias has a column for each token, not for each place of a buffer.
+        for (value, axis) in seen.iter_mut().zip([2, 2, 3]) {
+            *value = cache.tokens(graph, root, *value, axis)?;
+        }
+    }
+    let [own_keys, own_values, hidden] = seen;
     let scores = Scores { scale, softcap, bias, hidden };
-    let attended = attend_cached(graph, root, &scores, [query, keys, values], [heads, kv_heads])?;
+    let attended = attend_cached(graph, root, &scores, [query, own_keys, own_values], [heads, kv_heads])?;
     call.become_values(graph, &[Some(attended), Some(keys), Some(values)])
 }
 
@@ -156,6 +164,8 @@ struct Cache {
     count: Value,
     /// The positions of the queries, `[batch, query]`.
     queries: Value,
+    /// The number of tokens, past and new, `[1]`.
+    total: Value,
     /// The position of each key of the present relative to the first new key, `[batch, key]`; negative for the past.
     places: Value,
 }
@@ -190,7 +200,15 @@ impl Cache {
         let all = insert(graph, root, "all", Op::Where, &[is_buffer, length, total])?;
         let all = range(graph, root, all)?;
         let places = insert(graph, root, "places", Op::Sub, &[all, before])?;
-        Ok(Self { count, queries, places })
+        let list = number_list(graph, root, "list", &[1])?;
+        let total = insert(graph, root, "total", Op::Reshape { allowzero: false }, &[total, list])?;
+        Ok(Self { count, queries, total, places })
+    }
+
+    /// Inserts the part of a value that tokens have, without the places of a buffer after them.
+    fn tokens(&self, graph: &mut Graph, root: Value, value: Value, axis: i64) -> Result<Value, Skip> {
+        let [start, axes] = [0, axis].map(|number| number_list(graph, root, "bound", &[number]));
+        insert(graph, root, "tokens", Op::Slice, &[value, start?, self.total, axes?])
     }
 
     /// Returns the present: the past of each sample, its new keys or values, and zeros.
