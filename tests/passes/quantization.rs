@@ -331,6 +331,34 @@ fn quantized_weights_of_narrow_floats() {
     }
 }
 
+/// tract dequantizes once what it folds; a second run changes nothing.
+#[test]
+fn large_weights_are_dequantized_in_pieces() {
+    let mut target = Target::TRACT;
+    // 16 rows, of which the last piece has 12 or less.
+    target.weights.folded = Some(16 * 96);
+    let mut text = String::new();
+    for (case, inputs, rest) in CASES {
+        for symmetric in [true, false] {
+            let model = model(inputs, &body(rest), 21);
+            let quantization = || Quantization::new(Scheme::Int8).with_symmetric(symmetric);
+            let [mut whole, mut in_pieces] = [model.clone(), model];
+            passes::optimize(&mut whole, &options(Target::TRACT, quantization())).expect("it is optimized");
+            let before = whole.graph.to_string();
+            passes::optimize(&mut in_pieces, &options(target, quantization())).expect("it is optimized");
+            if symmetric {
+                writeln!(text, "{case}\n{}", passes::diff(&before, &in_pieces.graph.to_string())).expect("text grows");
+            }
+            // tract has no DequantizeLinear with scales in f16.
+            if case != "half_precision" {
+                check_near(case, "quantize-weights", &whole.graph, &in_pieces.graph, 1e-6);
+            }
+            check_second_run(case, target, &in_pieces);
+        }
+    }
+    snapshot("passes", "quantized_in_pieces", &text);
+}
+
 /// Scales in f16 need opset 19.
 #[test]
 fn old_opsets_keep_narrow_weights() {

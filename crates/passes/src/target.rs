@@ -98,6 +98,9 @@ pub struct WeightKernels {
     pub odd_zeros: bool,
     /// Whether weights of 8 bits have one scale for each column; tract 0.23.9 has no DequantizeLinear with blocks.
     pub whole_columns: bool,
+    /// The largest number of elements of such a weight that it dequantizes once, when it loads a model, and not in every
+    /// run: tract 0.23.9 folds constants of up to 4 MB. Concatenating what is folded is folded too.
+    pub folded: Option<u64>,
     /// Whether a Reshape that merges heads directly before a product with such blocks in f32 makes its result wrong:
     /// tract 0.23.9 also reshapes the blocks.
     pub reshapes_blocks: bool,
@@ -111,6 +114,7 @@ impl WeightKernels {
         scales: None,
         odd_zeros: true,
         whole_columns: false,
+        folded: None,
         reshapes_blocks: false,
     };
 }
@@ -316,6 +320,7 @@ impl Target {
             scales: Some(ElementType::F16),
             odd_zeros: false,
             whole_columns: true,
+            folded: Some(1 << 20),
             reshapes_blocks: true,
         },
         asks_for_kernels: false,

@@ -287,16 +287,22 @@ impl Weight<'_> {
         let scaled = |tensor: &Tensor| {
             if is_whole { Ok(tensor.reshaped(&[tensor.count()])?) } else { laid_out(tensor) }
         };
-        let mut operands = vec![self.parameter(graph, "codes", laid_out(quantized.codes())?)?];
-        operands.push(self.parameter(graph, "scales", scaled(quantized.scales())?)?);
-        if let Some(zeros) = quantized.zeros() {
-            operands.push(self.parameter(graph, "zeros", scaled(zeros)?)?);
-        }
+        let codes = laid_out(quantized.codes())?;
+        let parts = [Some(("scales", quantized.scales())), quantized.zeros().map(|zeros| ("zeros", zeros))];
+        let parts = parts.into_iter().flatten().map(|(word, part)| Ok((word, scaled(part)?)));
+        let parts = parts.collect::<Result<Vec<_>, Skip>>()?;
         let block_size = if is_whole { 0 } else { i64::try_from(size).map_err(|_| Skip::NoMatch)? };
         let op = Op::DequantizeLinear { axis: i64::from(is_first == is_whole), block_size, output_dtype: None };
         // The operators of the target that it becomes, or the opset that is raised for it, may be newer.
         let dialect = graph.dialect();
         graph.set_dialect(None);
+        let most = self.target.weights.folded.filter(|most| is_whole && codes.count() > *most);
+        let (op, operands) = if let Some(most) = most {
+            (Op::Concat { axis: 0 }, self.in_pieces(graph, most, &op, &codes, &parts)?)
+        } else {
+            let all = std::iter::once(("codes", codes)).chain(parts);
+            (op, all.map(|(word, part)| self.parameter(graph, word, part)).collect::<Result<Vec<_>, Skip>>()?)
+        };
         let floats = match &turned {
             None => become_op(graph, self.root, op, &operands, "").map(|_| self.root),
             Some(_) => insert(graph, self.root, "floats", op, &operands),
@@ -310,6 +316,39 @@ impl Weight<'_> {
         }
         let bytes = bytes(&quantized) + copy;
         Ok((before, quantized, bytes))
+    }
+
+    /// Inserts pieces of the weight along its first axis, each dequantized.
+    fn in_pieces(
+        &self,
+        graph: &mut Graph,
+        most: u64,
+        op: &Op,
+        codes: &Tensor,
+        parts: &[(&'static str, Tensor)],
+    ) -> Result<Vec<Value>, Skip> {
+        let rows = codes.dims()[0];
+        let step = (most / (codes.count() / rows).max(1)).max(1);
+        let has_rows = matches!(op, Op::DequantizeLinear { axis: 0, .. });
+        let shared = parts
+            .iter()
+            .map(|(word, part)| Ok(if has_rows { None } else { Some(self.parameter(graph, word, part.clone())?) }));
+        let shared = shared.collect::<Result<Vec<_>, Skip>>()?;
+        let mut pieces = vec![];
+        let mut start = 0;
+        while start < rows {
+            let range = start..rows.min(start + step);
+            let mut operands = vec![self.parameter(graph, "codes", codes.rows(range.clone())?)?];
+            for ((word, part), shared) in parts.iter().zip(&shared) {
+                operands.push(match shared {
+                    Some(shared) => *shared,
+                    None => self.parameter(graph, word, part.rows(range.clone())?)?,
+                });
+            }
+            pieces.push(insert(graph, self.root, "piece", op.clone(), &operands)?);
+            start = range.end;
+        }
+        Ok(pieces)
     }
 
     /// Replaces look-ups by those of codes of 8 bits with one scale for each row, cast and multiplied.
