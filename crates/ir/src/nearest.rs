@@ -47,8 +47,8 @@ fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// Returns help for a word that is unknown: the name that is likely meant, or all names; of many, those that contain the
-/// word, in letters of either case, or the nearest. Control characters in names are escaped, because names may come from a file.
+/// Returns help for a word that is unknown: of many names, those that contain the word, in letters of either case, if there
+/// are several; else the name that is likely meant, or all names, or the nearest. Control characters in names are escaped, because names may come from a file.
 ///
 /// ```
 /// use netwright_ir::nearest::suggestion;
@@ -56,15 +56,19 @@ fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
 /// assert_eq!(suggestion("cuda", &["tract", "ort"]), "choose from tract, ort");
 /// ```
 pub fn suggestion(word: &str, known: &[&str]) -> String {
+    let containing = if known.len() > MAX_LISTED { containing(word, known) } else { vec![] };
+    if containing.len() > 1 {
+        return format!("names that contain it are {}", listed(&containing));
+    }
     if let Some(name) = meant(word, known.iter().copied()).or_else(|| related(word, known)) {
         return format!("did you mean `{}`?", name.escape_debug());
     }
     match known.len() {
         0 => "there are none".to_owned(),
         1..=MAX_LISTED => format!("choose from {}", listed(known)),
-        _ => match containing(word, known).as_slice() {
-            [] => format!("the nearest are {}", listed(&nearest(word, known.iter().copied(), 5))),
-            names => format!("with this part: {}", listed(names)),
+        _ => match containing.first() {
+            None => format!("the nearest are {}", listed(&nearest(word, known.iter().copied(), 5))),
+            Some(name) => format!("did you mean `{}`?", name.escape_debug()),
         },
     }
 }
@@ -144,7 +148,10 @@ mod tests {
         assert_eq!(suggestion("other", &["a\u{1b}b"]), "choose from a\\u{1b}b");
         assert_eq!(
             suggestion("AME1", &many),
-            "with this part: name1, name10, name11, name12, name13, name14, name15, name16, name17, name18, name19"
+            "names that contain it are name1, name10, name11, name12, name13, name14, name15, name16, name17, name18, \
+             name19"
         );
+        assert!(suggestion("ame", &many).ends_with(", name19 and 10 more"));
+        assert_eq!(suggestion("AME29", &many), "did you mean `name29`?");
     }
 }

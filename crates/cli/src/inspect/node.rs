@@ -86,7 +86,9 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
                 found.push(NodeView::new(graph, id, within.clone()));
             }
             operators.push((cost::name(node.op()), title_name(graph, id)));
-            names.extend(results().chain([node.label()]));
+            // Exporters name results after their nodes.
+            let is_named_after = |result: &&str| !node.label().is_empty() && result.starts_with(node.label());
+            names.extend(results().filter(|result| !is_named_after(result)).chain([node.label()]));
             let bodies = node.op().bodies().into_iter();
             graphs.extend(bodies.map(|body| (&**body, Some(format!("a body of {}", title(graph, id))))));
         }
