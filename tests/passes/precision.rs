@@ -400,6 +400,118 @@ fn rows_of_a_constant_mask_that_hide_all_keys() {
     }
 }
 
+/// Rows of constant masks to whose greatest number `f16` cannot add scores: the attention stays in `f32`. In the last
+/// cases, each row has a visible key.
+const HIDDEN: [(&str, &str); 9] = [
+    (
+        "row_hidden_through_an_expand",
+        "%row = parameter [-10000.0, -10000.0, -10000.0] : f32[1, 1, 1, 3]
+         %mask = expand %row, [1, 1, 3, 3] : f32[1, 1, 3, 3]
+         %y = attention %near, %near, %near, %mask {scale = 0.5} : f32[1, 2, 3, 4]
+         return %y",
+    ),
+    (
+        "row_of_different_large_numbers",
+        "%mask = parameter [-1e5, -5e4, -1e5] : f32[3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_of_greatest_numbers",
+        "%mask = parameter [3e38, 3e38, 3e38] : f32[3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_by_a_computed_mask",
+        "%keep = parameter [1, 1, 1, 0, 0, 0, 1, 1, 1] : i64[3, 3]
+         %number = cast %keep {to = f32} : f32[3, 3]
+         %hidden = sub 1.0, %number : f32[3, 3]
+         %mask = mul %hidden, -12345.0 : f32[3, 3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_beside_a_bias",
+        "%mask = parameter [-3.4028235e38, -3.4028235e38, -1.7e38] : f32[3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %biased = add %masked, %bias : f32[1, 2, 3, 3]
+         %y = softmax %biased {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_beside_a_bias_lifted",
+        "%mask = parameter [-3.4028235e38, -3.4028235e38, -1.7e38] : f32[3]
+         %masks = add %mask, %bias : f32[1, 2, 3, 3]
+         %most = reduce_max %masks, [-1] : f32[1, 2, 3, 1]
+         %below = min %most, 0.0 : f32[1, 2, 3, 1]
+         %level = sub %masks, %below : f32[1, 2, 3, 3]
+         %lifted = sub %level, %below : f32[1, 2, 3, 3]
+         %deep = less %lifted, -1e30 : bool[1, 2, 3, 3]
+         %bounded = where %deep, -1e30, %lifted : f32[1, 2, 3, 3]
+         %y = attention %near, %near, %near, %bounded {scale = 0.5} : f32[1, 2, 3, 4]
+         return %y",
+    ),
+    (
+        "row_hidden_in_bodies",
+        "%mask = parameter [-1e5, -5e4, -1e5] : f32[3]
+         %y = if %c {then_branch = graph then(; %s: f32[1, 2, 3, 3] = %scores, %m: f32[3] = %mask) {
+           %masked = add %s, %m : f32[1, 2, 3, 3]
+           %p = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+           return y = %p
+         }, else_branch = graph else(; %d: bool[] = %c, %s: f32[1, 2, 3, 3] = %scores, %m: f32[3] = %mask) {
+           %p = if %d {then_branch = graph inner(; %s: f32[1, 2, 3, 3] = %s, %m: f32[3] = %m) {
+             %masked = add %m, %s : f32[1, 2, 3, 3]
+             %p = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+             return y = %p
+           }, else_branch = graph other(; %s: f32[1, 2, 3, 3] = %s) {
+             return y = %s
+           }} : f32[1, 2, 3, 3]
+           return y = %p
+         }} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "rows_with_a_visible_key",
+        "%mask = parameter [0.0, -3.4028235e38, -1e5, -10000.0, 5.0, -10000.0, -1e9, -inf, -2.0] : f32[3, 3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "columns_with_a_visible_key",
+        "%mask = parameter [0.0, -1e5, 0.0, 0.0, -1e5, -1e5, 0.0, 0.0, 0.0] : f32[3, 3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -2} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+];
+
+#[test]
+fn rows_to_which_a_large_number_is_added() {
+    for (case, body) in HIDDEN {
+        let body = format!(
+            "%near = tanh %x : f32[1, 2, 3, 4]
+             %columns = transpose %near {{perm = [0, 1, 3, 2]}} : f32[1, 2, 4, 3]
+             %scores = matmul %near, %columns : f32[1, 2, 3, 3]
+             {body}"
+        );
+        let inputs = [("%c", "%c: bool[]"), ("%x", "%x: f32[1, 2, 3, 4]"), ("%bias", "%bias: f32[1, 2, 3, 3]")];
+        let inputs = inputs.iter().filter(|(name, _)| body.split([' ', ',']).any(|word| word == *name));
+        let inputs: Vec<&str> = inputs.map(|(_, input)| *input).collect();
+        let original = graph(&inputs.join(", "), &body);
+        let converted = check(case, to(ElementType::F16), &original);
+        check_near(case, "convert-precision", &original, &converted, 1e-2);
+        let options = Options::for_target(Target::TRACT).with_precision(to(ElementType::F16));
+        let mut lowered = model(&original);
+        optimize(&mut lowered, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+        check_near(case, "convert-precision", &original, &lowered.graph, 1e-2);
+    }
+}
+
 #[test]
 fn types_of_inputs_and_outputs() {
     let inputs = "%past: f32[b, p, 4], %x: f32[b, s, 4]";

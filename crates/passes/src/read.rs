@@ -8,6 +8,7 @@ pub(crate) mod numbers;
 pub(crate) mod polynomial;
 pub(crate) mod positions;
 pub(crate) mod products;
+pub(crate) mod rows;
 pub(crate) mod sizes;
 pub(crate) mod thresholds;
 pub(crate) mod transposes;

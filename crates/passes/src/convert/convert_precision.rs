@@ -5,6 +5,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::read::masks;
 use crate::read::numbers::Numbers;
+use crate::read::rows;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
 use crate::target;
@@ -119,7 +120,7 @@ fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
     let fallback = Dialect { opset, with_kernels: false, lowered: &target::LOWERED };
     let context = Context { precision, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
     let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
-    let plan = Plan::of(graph, &context);
+    let plan = Plan::of(graph, &context, &HashMap::new());
     let mut has_changed = false;
     for input in graph.inputs().collect::<Vec<_>>() {
         let name = graph.value_name(input).clone();
@@ -395,6 +396,7 @@ impl<'c> Converter<'c> {
     fn convert_control(&mut self, graph: &mut Graph, id: NodeId) {
         let own = graph.operands(id);
         let operands = self.operands_in_types(graph, id);
+        let mut known = self.plan.known_in_bodies(id).into_iter();
         let id = if own == operands {
             id
         } else {
@@ -425,7 +427,7 @@ impl<'c> Converter<'c> {
                 }
             }
             let outputs = if is_branch { Outputs::Free } else { Outputs::All(ElementType::F32) };
-            let plan = Plan::of(body, context);
+            let plan = Plan::of(body, context, &known.next().unwrap_or_default());
             Converter::new(context, plan, &mut *done).run(body, &outputs);
             types.push(body.outputs().iter().map(|output| body.fact(output.value).element()).collect());
         });
@@ -510,7 +512,7 @@ impl<'c> Converter<'c> {
     fn tensor_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         let tensor = graph.tensor(value)?;
         let is_mask = to == ElementType::F16 && is_attention_mask(graph, value);
-        let mask = is_mask.then(|| tensors::mask_for_f16(tensor, false)).flatten();
+        let mask = is_mask.then(|| tensors::mask_for_f16(tensor)).flatten();
         let tensor = tensors::converted(mask.as_ref().unwrap_or(tensor), to, self.context.precision.is_checked)?;
         let op = match graph.op(value) {
             Op::Parameter(_) => Op::Parameter(tensor),
@@ -545,7 +547,8 @@ impl<'c> Converter<'c> {
     /// runtimes leave out is lifted as far as that type allows.
     fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
-            let constant = graph.tensor(whole).and_then(|tensor| tensors::mask_for_f16(tensor, true));
+            let constant = graph.tensor(whole).filter(|_| rows::show_all(graph, whole));
+            let constant = constant.map(|tensor| tensors::mask_for_f16(tensor).unwrap_or_else(|| tensor.clone()));
             if let Some(tensor) = constant.and_then(|tensor| tensors::converted(&tensor, to, true)) {
                 let place = beside(graph, value, to);
                 return graph.insert(place, Op::Parameter(tensor), &[]).ok().map(|node| Value { node, result: 0 });

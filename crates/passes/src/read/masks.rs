@@ -126,12 +126,14 @@ fn narrow(graph: &Graph, mut mask: Value) -> Value {
 }
 
 /// Returns `x` and `c` of `where(x < c, c, x)`.
-fn without_bound(graph: &Graph, mask: Value) -> Option<(Value, f64)> {
+pub(crate) fn without_bound(graph: &Graph, mask: Value) -> Option<(Value, f64)> {
     let operand = |of: Value, at: usize| graph.operand(of.node, at);
     let (condition, least, whole) = (operand(mask, 0)?, operand(mask, 1)?, operand(mask, 2)?);
+    let float = |of: Value| graph.tensor(of).and_then(Tensor::float);
+    let least = float(least)?;
     let is_bound = graph.kind(mask) == OpKind::Where
         && graph.kind(condition) == OpKind::Less
         && operand(condition, 0) == Some(whole)
-        && operand(condition, 1) == Some(least);
-    graph.tensor(least).and_then(Tensor::float).filter(|_| is_bound).map(|least| (whole, least))
+        && operand(condition, 1).and_then(float) == Some(least);
+    is_bound.then_some((whole, least))
 }

@@ -1,24 +1,45 @@
 //! Finds the masks that are added to attention scores, whose numbers leave the range of narrow types.
 
+use super::captured::Captured;
 use super::plan::{is_elementwise, is_product, is_structural};
 use super::{Context, is_converted, is_float, is_float_cast};
 use crate::read::numbers::Numbers;
+use crate::read::rows::Rows;
 use netwright_ir::{Graph, NodeId, Op, OpKind, Value};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-/// Returns the nodes that compute masks in a graph, and the inputs and tensors that are masks, without those whose numbers are all
-/// well within the range of the narrow type.
+/// The maximum number of nodes between a softmax and its scores.
+const MAX_PATH: usize = 64;
+
+/// The masks of a graph.
+pub(super) struct Masks {
+    /// The nodes that compute masks, and the inputs and tensors that are masks, without those whose numbers are all well
+    /// within the range of the narrow type.
+    pub(super) nodes: HashSet<NodeId>,
+    /// The nodes that stay in `f32`: those from the scores to the end of a softmax, or an attention, if the narrow type
+    /// would change a row of a constant mask, and the nodes that compute this mask. One of each attention has the reason.
+    pub(super) kept: HashMap<NodeId, Option<String>>,
+}
+
+/// Returns the masks that are added to attention scores in a graph.
 ///
 /// A mask is the mask operand of an attention or of a softmax, or one of two addends of the operand of a softmax if only
 /// the other one is computed by a product.
-pub(super) fn added_masks(graph: &Graph, context: &Context<'_>) -> HashSet<NodeId> {
-    let mut finder = Finder { graph, deep: HashSet::new(), scores: HashSet::new(), masks: HashSet::new() };
+pub(super) fn added_masks(
+    graph: &Graph,
+    context: &Context<'_>,
+    rows: &Rows<'_>,
+    captured: &HashMap<NodeId, Captured>,
+) -> Masks {
+    let mut finder =
+        Finder { graph, deep: HashSet::new(), scores: HashSet::new(), masks: HashSet::new(), kept: HashMap::new() };
     let schedule = graph.schedule();
     for &id in &schedule {
         finder.visit(id, context);
     }
     for &id in &schedule {
-        let mask = match graph.node(id).op() {
+        let op = graph.node(id).op();
+        let mask = match op {
             Op::Softmax { .. } => {
                 finder.search_scores(id);
                 None
@@ -29,8 +50,17 @@ pub(super) fn added_masks(graph: &Graph, context: &Context<'_>) -> HashSet<NodeI
             _ => None,
         };
         finder.masks.extend(mask);
+        let is_narrow = graph.operand(id, 0).is_some_and(|x| graph.fact(x).element() == Some(context.to));
+        if !is_narrow {
+            finder.keep(id, mask, rows, context);
+        }
+        let operands = graph.operands(id);
+        for at in captured.get(&id).into_iter().flat_map(Captured::masks) {
+            operands[at].into_iter().for_each(|mask| finder.keep_mask(mask));
+        }
     }
-    finder.nodes_of_masks()
+    let kept = std::mem::take(&mut finder.kept);
+    Masks { nodes: finder.nodes_of_masks(), kept }
 }
 
 struct Finder<'g> {
@@ -40,6 +70,7 @@ struct Finder<'g> {
     /// The nodes whose results are elements of products, or computed from these.
     scores: HashSet<NodeId>,
     masks: HashSet<Value>,
+    kept: HashMap<NodeId, Option<String>>,
 }
 
 impl Finder<'_> {
@@ -108,6 +139,67 @@ impl Finder<'_> {
                 self.masks.extend(others);
             }
             open.extend(scores);
+        }
+    }
+
+    /// Keeps a softmax or attention in `f32`, with what is between it and the scores, if the narrow type would change a row
+    /// that a mask adds a large number to.
+    fn keep(&mut self, id: NodeId, mask: Option<Value>, rows: &Rows<'_>, context: &Context<'_>) {
+        let graph = self.graph;
+        let rank = || graph.operand(id, 0).and_then(|x| graph.fact(x).rank());
+        let axis = match graph.node(id).op() {
+            Op::Softmax { axis } | Op::ScaledSoftmax { axis, .. } => {
+                let from_end = |axis: usize| rank()?.checked_sub(axis);
+                usize::try_from(*axis).ok().map_or_else(|| usize::try_from(-axis).ok(), from_end)
+            }
+            _ => Some(1),
+        };
+        let Some(axis) = axis else { return };
+        let of_mask = mask.and_then(|mask| Some((mask, rows.level(mask, axis)?)));
+        let (mut path, mut found): (Vec<NodeId>, Vec<(Value, f64)>) = (vec![id], of_mask.into_iter().collect());
+        let is_softmax = matches!(graph.node(id).op(), Op::Softmax { .. } | Op::ScaledSoftmax { .. });
+        let mut open: Vec<Value> = graph.operand(id, 0).filter(|_| is_softmax).into_iter().collect();
+        while let Some(value) = open.pop() {
+            let op = graph.node(value.node).op();
+            if !keeps_scores(op) || path.contains(&value.node) || path.len() > MAX_PATH {
+                continue;
+            }
+            path.push(value.node);
+            let operands = graph.operands(value.node).into_iter().flatten().filter(|value| is_float(graph, *value));
+            let (mut scores, mut others): (Vec<Value>, Vec<Value>) =
+                operands.partition(|operand| self.scores.contains(&operand.node));
+            if scores.is_empty() {
+                scores.clone_from(&others);
+            }
+            if matches!(op.kind(), OpKind::Add | OpKind::Sum | OpKind::Sub) {
+                found.extend(others.drain(..).filter_map(|mask| Some((mask, rows.level(mask, axis)?))));
+            }
+            open.extend(scores);
+        }
+        let Some((_, level)) = found.first() else { return };
+        #[expect(clippy::cast_possible_truncation, reason = "a number of an f32 mask is printed as one")]
+        let level = *level as f32;
+        let why = format!(
+            "{level:e} is the greatest number in a row of its mask, and {} rounds scores to which it is added",
+            context.to
+        );
+        for id in path {
+            self.kept.entry(id).or_insert(None);
+        }
+        self.kept.insert(id, Some(why));
+        for (mask, _) in found {
+            self.keep_mask(mask);
+        }
+    }
+
+    /// Keeps the nodes in `f32` that compute a mask, and the conditions that choose its numbers.
+    fn keep_mask(&mut self, mask: Value) {
+        let graph = self.graph;
+        let mut open = vec![mask];
+        while let Some(value) = open.pop() {
+            if passes_on(graph.node(value.node).op()) && self.kept.insert(value.node, None).is_none() {
+                open.extend(graph.operands(value.node).into_iter().flatten());
+            }
         }
     }
 

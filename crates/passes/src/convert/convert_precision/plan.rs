@@ -4,6 +4,7 @@ use super::added_masks::added_masks;
 use super::captured::{Captured, captured};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
+use crate::read::rows::{Known, Rows};
 use netwright_ir::op::Class;
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueType};
 use std::cell::RefCell;
@@ -32,6 +33,9 @@ pub(super) struct Plan {
     pub(super) keepers: HashSet<String>,
     /// The operands that the bodies of nodes capture.
     pub(super) captured: HashMap<NodeId, Captured>,
+    /// The nodes of attention that stay in `f32` because of a mask, and those that compute the mask; one of each
+    /// attention has the reason.
+    pub(super) kept: HashMap<NodeId, Option<String>>,
 }
 
 /// What a value in `f32` means for the nodes that read it.
@@ -53,22 +57,31 @@ enum State {
 const MAX_SEARCHED: u64 = 64;
 
 impl Plan {
-    /// Plans a graph without its bodies.
-    pub(super) fn of(graph: &Graph, context: &Context<'_>) -> Self {
+    /// Plans a graph without its bodies; `known` are the masks that it captures.
+    pub(super) fn of(graph: &Graph, context: &Context<'_>, known: &HashMap<Value, Known>) -> Self {
         let mut planner = Planner {
             graph,
             context,
             plan: Plan::default(),
             states: HashMap::new(),
-            masks: if context.to == ElementType::F32 { HashSet::new() } else { added_masks(graph, context) },
+            masks: HashSet::new(),
             magnitudes: RefCell::default(),
             keepers: RefCell::default(),
         };
         let schedule = graph.schedule();
+        let rows = Rows::new(graph, known);
+        for &id in &schedule {
+            if !graph.node(id).op().bodies().is_empty() && planner.same(id).is_none() {
+                planner.plan.captured.insert(id, captured(graph, id, &rows, context));
+            }
+        }
+        if context.to != ElementType::F32 {
+            let found = added_masks(graph, context, &rows, &planner.plan.captured);
+            (planner.masks, planner.plan.kept) = (found.nodes, found.kept);
+        }
         for &id in &schedule {
             planner.visit(id);
         }
-        planner.plan.captured = captured(graph, &planner.plan, context);
         if context.to != ElementType::F32 {
             for &id in schedule.iter().rev() {
                 planner.revise(id);
@@ -85,6 +98,16 @@ impl Plan {
     /// Whether the bodies of a node read an operand in the narrow type; `None` if they do not capture it.
     pub(super) fn captures_narrow(&self, id: NodeId, at: usize) -> Option<bool> {
         self.captured.get(&id)?.is_narrow(at)
+    }
+
+    /// Whether the bodies of a node capture an operand as a mask of attention that stays in `f32`.
+    pub(super) fn captures_mask(&self, id: NodeId, at: usize) -> bool {
+        self.captured.get(&id).is_some_and(|captured| captured.masks().any(|mask| mask == at))
+    }
+
+    /// Returns what is known of the masks that each body of a node captures.
+    pub(super) fn known_in_bodies(&self, id: NodeId) -> Vec<HashMap<Value, Known>> {
+        self.captured.get(&id).map(|captured| captured.known.clone()).unwrap_or_default()
     }
 
     pub(super) fn set_mode(&mut self, id: NodeId, mode: Mode) {
@@ -167,7 +190,8 @@ impl Planner<'_> {
                     self.plan.exceeding.contains(&inner.node)
                         || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
                 });
-            if exceeds && !is_product(kind) && !is_bounded(graph, id, self.context) {
+            let is_kept_whole = self.plan.kept.contains_key(&id) && !is_elementwise(kind) && !is_structural(kind);
+            if exceeds && !is_product(kind) && !is_kept_whole && !is_bounded(graph, id, self.context) {
                 self.plan.exceeding.insert(id);
             }
         }
@@ -220,6 +244,10 @@ impl Planner<'_> {
         let is_elementwise = is_elementwise(kind);
         let goes_on = |state: State| if is_bounded(graph, id, self.context) { State::Computed } else { state };
         let own = self.own(id, operands);
+        if let Some(why) = self.plan.kept.get(&id) {
+            self.plan.reasons.extend(why.clone().map(|why| (Value { node: id, result: 0 }, why)));
+            return (Mode::Wide, State::Computed);
+        }
         // What is known of the operands holds beside a reason of its own.
         if is_elementwise && has(State::Statistic) {
             let state = if has(State::Computed) { State::Computed } else { goes_on(State::Statistic) };
@@ -403,7 +431,8 @@ impl Planner<'_> {
         }
         let is_flag = self.is_flag(id);
         let is_soft = is_structural(kind) || is_flag;
-        if !is_soft || graph.node(id).result_count() != 1 || matches!(mode, Mode::Same(_)) {
+        let is_kept = self.plan.kept.contains_key(&id);
+        if !is_soft || is_kept || graph.node(id).result_count() != 1 || matches!(mode, Mode::Same(_)) {
             return;
         }
         let result = Value { node: id, result: 0 };

@@ -5,7 +5,6 @@ use crate::read::thresholds::{Depths, HUGE};
 use crate::rewrite::{SMALL, in_memory, insert, number};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
-use std::ops::RangeInclusive;
 
 /// Tensors of up to so many bytes are searched for numbers that the type does not hold.
 pub(super) const MAX_SEARCHED: u64 = 1 << 20;
@@ -39,37 +38,19 @@ pub(super) fn converted(tensor: &Tensor, to: ElementType, is_checked: bool) -> O
     }
 }
 
-/// The magnitudes of numbers that `f16` cannot add to scores without losing their fractions, and `f32` can.
-const COARSE: RangeInclusive<f64> = 1024.0..=1_048_576.0;
-
-/// Returns the constant mask of an attention in `f32` for its conversion to `f16`; `None` if it is converted as it is.
-///
-/// A row whose greatest number rounds scores in `f16` but not in `f32` is shifted so that its greatest number is 0:
-/// what is added to all scores of a row does not change its probabilities. In other rows, numbers near the end of the
-/// range, to which no score can be added, become the number that hides a score; so do lower ones if the mask
-/// `is_lifted`, so that runtimes leave out no row. A row of minus infinity cannot be lifted.
-pub(super) fn mask_for_f16(tensor: &Tensor, is_lifted: bool) -> Option<Tensor> {
-    let width = usize::try_from(*tensor.dims().last()?).ok().filter(|_| tensor.len() <= MAX_SEARCHED)?;
+/// Returns the constant mask of an attention for its conversion to `f16`, in which every row has a visible key: numbers
+/// near the end of the range or beyond, to which no score can be added, become the number that hides a score. `None` if
+/// there are none.
+pub(super) fn mask_for_f16(tensor: &Tensor) -> Option<Tensor> {
     let depths = Depths::of(ElementType::F16);
-    let own = elements(tensor).ok()?;
-    let mut numbers = own.clone();
-    for row in numbers.chunks_mut(width.max(1)) {
-        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let shift = if COARSE.contains(&most.abs()) { most } else { 0.0 };
-        if is_lifted && most == f64::NEG_INFINITY {
-            return None;
-        }
-        for number in row {
-            *number -= shift;
-            let is_low = *number < depths.masked && number.is_finite();
-            if is_low && (is_lifted || *number >= depths.huge) {
-                *number = depths.masked;
-            }
-        }
+    let own = elements(tensor).ok().filter(|_| tensor.len() <= MAX_SEARCHED)?;
+    let is_low = |number: f64| number < depths.masked && number.is_finite();
+    if !own.iter().copied().any(is_low) {
+        return None;
     }
-    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let wide =
-        Tensor::from_bytes(ElementType::F64, tensor.dims(), bytes).ok().filter(|_| is_lifted || numbers != own)?;
+    let held = |number: f64| if is_low(number) { depths.masked } else { number };
+    let bytes: Vec<u8> = own.into_iter().flat_map(|number| held(number).to_le_bytes()).collect();
+    let wide = Tensor::from_bytes(ElementType::F64, tensor.dims(), bytes).ok()?;
     in_memory(&wide.cast(tensor.element()).ok()?).ok()
 }
 
