@@ -85,10 +85,13 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
             if own.any(|own| own == name) {
                 found.push(NodeView::new(graph, id, within.clone()));
             }
-            operators.push((cost::name(node.op()), title_name(graph, id)));
-            // Exporters name results after their nodes.
-            let is_named_after = |result: &&str| !node.label().is_empty() && result.starts_with(node.label());
-            names.extend(results().filter(|result| !is_named_after(result)).chain([node.label()]));
+            // Nobody searches for constants, of which exports have many.
+            if !matches!(node.op(), Op::Constant(_)) {
+                operators.push((cost::name(node.op()), title_name(graph, id)));
+                // Exporters name results after their nodes.
+                let is_named_after = |result: &&str| !node.label().is_empty() && result.starts_with(node.label());
+                names.extend(results().filter(|result| !is_named_after(result)).chain([node.label()]));
+            }
             let bodies = node.op().bodies().into_iter();
             graphs.extend(bodies.map(|body| (&**body, Some(format!("a body of {}", title(graph, id))))));
         }
