@@ -55,8 +55,10 @@ pub(crate) fn read_options(path: &Path) -> Result<Value, Failure> {
         return Ok(Value::Null);
     }
     let text = files::read_json(path).map_err(Failure::usage)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::model_with(Code::ConfigurationSyntax, format!("{}: {error}", in_line(path))))
+    serde_json::from_str(&text).map_err(|error| {
+        let (why, _) = files::json_error(&text, &error.to_string(), error.line(), error.column());
+        Failure::model_with(Code::ConfigurationSyntax, format!("{}: {why}", in_line(path)))
+    })
 }
 
 /// Writes a model without replacing any of the inputs by its external data; the spinner shows the progress.

@@ -63,7 +63,7 @@ pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;
 pub use scratch::ScratchFolder;
-pub use source::{Identity, Source, quote_numbers, read_bytes, read_json, read_text};
+pub use source::{Identity, Source, json_error, quote_numbers, read_bytes, read_json, read_text};
 pub use unfinished::remove_unfinished;
 
 /// Returns the most memory that this process has held so far, in bytes, as Linux counts it; `None` on other systems.

@@ -200,6 +200,23 @@ pub fn quote_numbers(text: &str) -> Cow<'_, str> {
     Cow::Owned(quoted)
 }
 
+/// Returns the message of an error in a text that [`read_json`] returned, and the column. Both are without the column if a
+/// quoted number of Python may shift the columns of the line.
+///
+/// ```
+/// let message = |text| netwright_files::json_error(text, "expected value at line 1 column 12", 1, 12);
+/// assert_eq!(message(r#"{"a": 1, "b"}"#), ("expected value at line 1 column 12".to_owned(), Some(12)));
+/// assert_eq!(message(r#"{"a": "NaN", }"#), ("expected value at line 1".to_owned(), None));
+/// ```
+pub fn json_error(text: &str, message: &str, line: usize, column: usize) -> (String, Option<usize>) {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if ["NaN\"", "Infinity\""].iter().any(|number| line.contains(number)) {
+        (message.trim_end_matches(&format!(" column {column}")).to_owned(), None)
+    } else {
+        (message.to_owned(), Some(column))
+    }
+}
+
 /// Reads a small UTF-8 text file that the user named, of at most `limit` bytes.
 pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String, FileError> {
     let path = path.as_ref();

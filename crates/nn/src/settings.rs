@@ -105,15 +105,8 @@ impl SettingsError {
 }
 
 fn malformed(path: &Path, text: &str, error: &serde_json::Error) -> SettingsError {
-    let (why, column) = (error.to_string(), error.column());
-    // Numbers of Python that are quoted shift the columns of their line.
-    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let is_shifted = ["NaN\"", "Infinity\""].iter().any(|number| line.contains(number));
-    let (why, column) = if is_shifted {
-        (why.trim_end_matches(&format!(" column {column}")), String::new())
-    } else {
-        (&*why, format!(", column {column}"))
-    };
+    let (why, column) = files::json_error(text, &error.to_string(), error.line(), error.column());
+    let column = column.map_or_else(String::new, |column| format!(", column {column}"));
     let place = format!("line {}{column}", error.line());
     let help = match error.classify() {
         Category::Eof => "the file is incomplete; download it again".to_owned(),

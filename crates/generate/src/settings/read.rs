@@ -47,7 +47,10 @@ impl ConfigFile {
                 cause: "it is not a JSON object\n  help: write the options in braces, such as {\"NAME\": VALUE}"
                     .to_owned(),
             }),
-            Err(error) => Err(GenerateError::Configuration { path, cause: error.to_string() }),
+            Err(error) => {
+                let (cause, _) = netwright_files::json_error(&text, &error.to_string(), error.line(), error.column());
+                Err(GenerateError::Configuration { path, cause })
+            }
         }
     }
 
