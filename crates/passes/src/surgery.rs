@@ -38,7 +38,7 @@
 use netwright_ir::cost;
 use netwright_ir::files::Code;
 use netwright_ir::nearest::{listed, suggestion};
-use netwright_ir::{Graph, HashMap, Model, Op, Value, ValueType};
+use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 
 mod branches;
 mod choose;
@@ -258,9 +258,7 @@ impl<'g> ValuesByName<'g> {
         if let Some(help) = suggestion_for_operator(name, computed) {
             return Err(SurgeryError::Unknown { what: "a value", name: name.to_owned(), help });
         }
-        let is_constant = |value: &Value| matches!(self.graph.op(*value), Op::Constant(_));
-        let known = self.values.iter().filter(|(_, value)| !is_constant(value));
-        let mut known: Vec<&str> = known.map(|(name, _)| *name).collect();
+        let mut known: Vec<&str> = self.values.keys().copied().collect();
         known.sort_unstable();
         Err(unknown("a value", name, &known))
     }
