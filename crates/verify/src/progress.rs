@@ -29,6 +29,11 @@ impl fmt::Display for RunStart {
 }
 
 /// A function that is called when a run starts, on the thread that verifies.
+///
+/// ```
+/// use netwright_verify::{OnRun, Options};
+/// let options = Options::default().with_on_run(OnRun::new(|start| eprintln!("{start}")));
+/// ```
 #[derive(Clone)]
 pub struct OnRun(Arc<dyn Fn(&RunStart) + Send + Sync>);
 

@@ -15,6 +15,13 @@ thread_local! {
 /// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
 /// this function. Values that the work uses must not be used again after a panic.
 ///
+/// ```
+/// let sizes = [2, 3];
+/// assert_eq!(netwright_verify::catch(|| sizes.iter().sum::<i32>()), Ok(5));
+/// let panic = netwright_verify::catch(|| sizes.iter().find(|size| **size > 3).copied().expect("a larger size"));
+/// assert!(panic.is_err_and(|message| message.starts_with("a larger size (")));
+/// ```
+///
 /// # Errors
 /// The message and location of the panic.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {

@@ -22,6 +22,13 @@ use std::time::Duration;
 pub const WORKER_SUBCOMMAND: &str = "__verify-worker";
 
 /// A program that calls [`serve`], and its limits.
+///
+/// ```no_run
+/// use netwright_verify::{Options, Worker};
+/// let verdict = Worker::new("/usr/bin/netwright").verify("model.onnx", None, &Options::default())?;
+/// println!("{verdict}");
+/// # Ok::<(), netwright_verify::VerifyError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Worker {
