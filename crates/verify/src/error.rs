@@ -227,3 +227,18 @@ impl VerifyError {
         }
     }
 }
+
+/// The number of characters that are kept of each line of a runtime's message.
+const MAX_LINE: usize = 600;
+
+/// Returns the first two lines of a runtime's message: after them, tract prints its graph.
+pub(crate) fn shortened(message: &str) -> String {
+    message.lines().take(2).map(shortened_line).collect::<Vec<_>>().join("\n")
+}
+
+fn shortened_line(line: &str) -> String {
+    match line.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}

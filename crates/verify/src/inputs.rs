@@ -13,6 +13,9 @@ const MAX_ELEMENTS: usize = 1 << 28;
 /// The bound of ids that do not index a known table.
 const IDS: u64 = 16;
 
+/// The bound of the magnitude of integers that are only computed with.
+const INTEGERS: u64 = 16;
+
 /// The bound of positions that do not index a known table.
 const POSITIONS: u64 = 100;
 
@@ -29,6 +32,8 @@ const FILL: f32 = -1e4;
 ///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph masks attention scores
 ///   with them, floats only if it uses them for nothing else. Floats that it adds to scores may also be a bias, and are
 ///   masks only in every second run.
+/// - *Integers* that the graph only computes with have both signs in two of eight runs, in one of them with one element of
+///   1000; otherwise they are like ids.
 /// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
 ///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
@@ -100,6 +105,11 @@ impl Style {
         matches!(self.range, Range::Outlier) || matches!(self.range, Range::UpTo(most) if most > 1.0)
     }
 
+    /// Returns whether integers that are only computed with have both signs.
+    pub(crate) fn is_signed(self) -> bool {
+        matches!(self.range, Range::Zeros | Range::Outlier)
+    }
+
     /// Returns whether a mask hides a whole row, which leaves a softmax without elements.
     pub(crate) fn hides_rows(self) -> bool {
         self.padding == Padding::Whole
@@ -112,6 +122,8 @@ pub(crate) enum Role {
     Mask,
     Positions,
     Length,
+    /// Integers that are only computed with.
+    Integers,
     Ids,
     Floats,
 }
@@ -134,6 +146,8 @@ pub(crate) fn role(port: &Port, graphs: &Graphs<'_>) -> Role {
         Role::Positions
     } else if rank < 2 && (name.contains("length") || name.contains("seqlens")) {
         Role::Length
+    } else if element != Some(ElementType::Bool) && uses(graphs, port).is_computed {
+        Role::Integers
     } else {
         Role::Ids
     }
@@ -182,7 +196,8 @@ fn make(
         // A flag alternates between runs.
         Role::Ids if is_bool && count == 1 => from_integers(ty.element, &[seed % 2]),
         Role::Ids if is_bool => from_integers(ty.element, &(0..count).map(|_| random.below(2)).collect::<Vec<_>>()),
-        Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
+        Role::Integers if style.is_signed() => from_signed(ty.element, &integers(count, style.range, &mut random)),
+        Role::Integers | Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
         Role::Positions => {
             let below = uses.table.unwrap_or(POSITIONS);
             let positions =
@@ -248,6 +263,18 @@ fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
     ids
 }
 
+/// Generates integers of both signs, 0 among them.
+fn integers(count: usize, range: Range, random: &mut Random) -> Vec<i64> {
+    let bound = INTEGERS.cast_signed();
+    let mut values: Vec<i64> = (0..count).map(|_| random.below(2 * INTEGERS).cast_signed() - bound).collect();
+    if range == Range::Outlier
+        && let Some(value) = values.last_mut()
+    {
+        *value = 1000;
+    }
+    values
+}
+
 fn divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
@@ -311,6 +338,29 @@ fn from_integers(element: ElementType, values: &[u64]) -> Option<Values> {
         ElementType::U64 => of::<u64>(values),
         ElementType::I64 => of::<i64>(values),
         _ => from_floats(element, values.iter().map(|&value| value as f32).collect()),
+    }
+}
+
+/// Returns integers of a type, the nearest that it has.
+fn from_signed(element: ElementType, values: &[i64]) -> Option<Values> {
+    fn of<T>(values: &[i64], least: T, most: T) -> Values
+    where
+        T: Copy + TryFrom<i64>,
+        Values: From<Vec<T>>,
+    {
+        let nearest = |&value: &i64| T::try_from(value).unwrap_or(if value < 0 { least } else { most });
+        values.iter().map(nearest).collect::<Vec<T>>().into()
+    }
+    match element {
+        ElementType::U8 => Some(of(values, u8::MIN, u8::MAX)),
+        ElementType::I8 => Some(of(values, i8::MIN, i8::MAX)),
+        ElementType::U16 => Some(of(values, u16::MIN, u16::MAX)),
+        ElementType::I16 => Some(of(values, i16::MIN, i16::MAX)),
+        ElementType::U32 => Some(of(values, u32::MIN, u32::MAX)),
+        ElementType::I32 => Some(of(values, i32::MIN, i32::MAX)),
+        ElementType::U64 => Some(of(values, u64::MIN, u64::MAX)),
+        ElementType::I64 => Some(of(values, i64::MIN, i64::MAX)),
+        _ => None,
     }
 }
 

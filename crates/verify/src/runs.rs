@@ -2,6 +2,7 @@
 
 use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Products, Where, compare_at};
+use crate::error::shortened;
 use crate::file::{ModelFile, place};
 use crate::hidden::Hidden;
 use crate::inputs::{Role, Style, role};
@@ -403,7 +404,8 @@ impl Judge<'_> {
         let has = |wanted| ports.iter().any(|port| role(port, &graphs) == wanted);
         let (style, is_made) = (Style::of(seed), given.is_none());
         let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
-        let may_be_nan = is_extreme || (is_made && style.hides_rows() && has(Role::Mask));
+        let hides_rows = style.hides_rows() && has(Role::Mask);
+        let may_be_nan = is_extreme || (is_made && (hides_rows || style.is_signed() && has(Role::Integers)));
         let inputs = given.map_or_else(|| inputs(self.a, &bindings, seed), Ok);
         let (bindings, inputs) = match (inputs, kind) {
             (Ok(inputs), _) => (bindings, inputs),
@@ -426,8 +428,7 @@ impl Judge<'_> {
 
     /// Notes that a run is left out; what follows the first line of `why` is printed only with all figures.
     fn leave_out(&mut self, case: &Case, why: &str) {
-        let why: String = why.lines().take(2).map(shortened).collect::<Vec<_>>().join("\n");
-        self.notes.push(format!("with {}: left out; {why}", sizes(&case.bindings)));
+        self.notes.push(format!("with {}: left out; {}", sizes(&case.bindings), shortened(why)));
     }
 
     /// Runs both models in f64, and removes differences that are rounding.
@@ -516,16 +517,6 @@ impl Judge<'_> {
                 ));
             }
         }
-    }
-}
-
-/// The number of characters of a runtime's message that are kept.
-const MAX_MESSAGE: usize = 600;
-
-fn shortened(line: &str) -> String {
-    match line.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
     }
 }
 

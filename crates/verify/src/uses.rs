@@ -1,6 +1,7 @@
 //! Finds how a graph uses its inputs, to generate suitable values.
 
 use netwright_ir::OpKind;
+use netwright_ir::op::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
@@ -13,6 +14,8 @@ pub(crate) struct Uses {
     pub(crate) is_added: bool,
     /// What it does to attention scores.
     pub(crate) masking: Masking,
+    /// Whether its elements are only computed with, so that any number is valid: none is an index, a size or a position.
+    pub(crate) is_computed: bool,
 }
 
 /// What an input does to attention scores, whatever its name is.
@@ -160,8 +163,30 @@ impl<'m> Graphs<'m> {
         }
         if uses.table.is_none() {
             uses.masking = self.masking(input, is_float);
+            uses.is_computed = self.is_computed(input);
         }
         uses
+    }
+
+    /// Returns whether every use of an input, and of what is computed from it, is elementwise, a sum or the like, or reads
+    /// only the shape.
+    fn is_computed(&self, input: &'m str) -> bool {
+        let (mut open, mut known) = (vec![input], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if !known.insert(name) {
+                continue;
+            }
+            open.extend(self.leaves.get(name).into_iter().flatten());
+            for &(node, place) in self.users(name) {
+                match OpKind::from_name(&node.op_type).map(|kind| (kind.class(), kind.moves_elements())) {
+                    Some((Class::Measures, _)) => {}
+                    Some((Class::ElementwiseUnary | Class::Broadcasting, _)) => open.push(first(node)),
+                    Some((class, moves)) if place == 0 && (moves || class == Class::Reduces) => open.push(first(node)),
+                    _ => return false,
+                }
+            }
+        }
+        true
     }
 
     /// Returns what an input does to attention scores. Every use of floats must end in a softmax of scores that it masks,

@@ -1,5 +1,6 @@
 //! Verifies one model, or compares two.
 
+use crate::error::shortened;
 use crate::file::ModelFile;
 use crate::interface::fixed_dims;
 use crate::layers::by_layer;
@@ -292,16 +293,16 @@ pub(crate) fn verdict(error: VerifyError, runtime: &Runtime, proven: bool) -> Re
         VerifyError::Runtime { file, runtime, action, cause } | VerifyError::Panic { file, runtime, action, cause }
             if proven =>
         {
-            let why = format!("{runtime} runs the first model, and failed to {action}: {cause}");
+            let why = format!("{runtime} runs the first model, and failed to {action}: {}", shortened(&cause));
             Ok(Verdict::Fails { file, why, runtime: Some(runtime) })
         }
         VerifyError::Unmakable { file, input, cause } => not_verifiable(file, format!("input `{input}`"), cause),
         // A runtime may refuse a correct model.
         VerifyError::Runtime { file, runtime, action, cause } => {
-            not_verifiable(file, runtime, format!("it failed to {action}: {cause}"))
+            not_verifiable(file, runtime, format!("it failed to {action}: {}", shortened(&cause)))
         }
         VerifyError::Panic { file, runtime, action, cause } => {
-            not_verifiable(file, runtime, format!("it panicked when trying to {action}: {cause}"))
+            not_verifiable(file, runtime, format!("it panicked when trying to {action}: {}", shortened(&cause)))
         }
         error => Err(error),
     }

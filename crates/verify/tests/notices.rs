@@ -153,6 +153,32 @@ fn masks_of_every_kind() {
 }
 
 #[test]
+fn integers_that_are_only_computed_with() {
+    let of = |nodes: &[&str]| {
+        let constants = [integers("thousand", &[], &[1000]), integers("zero", &[], &[0])];
+        let nodes = nodes.iter().map(|text| node(text)).collect();
+        with(&["i: i64[batch, seq]"], &["y: i64[batch, seq]"], nodes, &constants)
+    };
+    let same = of(&["y = Identity(i)"]);
+    for (name, nodes) in [
+        ("integers below 0", &["y = Abs(i)"][..]),
+        ("integers of 1000 and more", &["y = Mod(i, thousand)"]),
+        ("a comparison", &["is_less = Less(i, zero)", "y = Where(is_less, zero, i)"]),
+    ] {
+        let verdict = judge(&same, &of(nodes), false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+    }
+    // A size below 0 is not valid.
+    let sized = with(
+        &["i: i64[rank]", "x: f32[n]"],
+        &["y: f32[...]"],
+        vec![node("shape = Abs(i)"), node("y = Expand(x, i)"), node("z = Identity(shape)")],
+        &[],
+    );
+    assert!(!matches!(judge(&sized, &sized, false), Verdict::Fails { .. }));
+}
+
+#[test]
 fn every_id_of_a_table_is_looked_up() {
     let table = |changed: usize| {
         let mut values: Vec<f32> = (0..100).map(|value| value as f32 / 10.0).collect();
