@@ -38,5 +38,5 @@ fn of_models_of_users() {
 
 #[test]
 fn of_generated_models() {
-    check("fuzz/found", 33);
+    check("fuzz/found", 38);
 }

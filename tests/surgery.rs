@@ -253,6 +253,23 @@ fn models_are_split() {
 }
 
 #[test]
+fn a_size_that_a_part_does_not_know_is_declared_again() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found/size_that_a_part_does_not_know.onnx");
+    let whole = onnx::read(&path, &ReadOptions::default()).expect("it is a model");
+    let bytes = |model: &Model| onnx::to_bytes(model).expect("it is written");
+    let cut = Cut::After(vec![vec!["reshape_1".to_owned()]]);
+    let Split { parts, plan, .. } = surgery::split(&whole, &cut).expect("it is split");
+    let folder = tempfile::tempdir().expect("a folder");
+    let read = |part: &Model| {
+        let path = folder.path().join("part.onnx");
+        onnx::write(part, &path, &WriteOptions::default()).expect("a part is written");
+        onnx::read(&path, &ReadOptions::default()).expect("a part is a model")
+    };
+    let merged = surgery::merge(parts.iter().map(read).collect(), &[], Some(&plan)).expect("they are merged");
+    assert_eq!(bytes(&merged.model), bytes(&whole));
+}
+
+#[test]
 fn branches_are_chosen() {
     let nested = "nested(%flag: bool[1], %x: f32[n], %unused: f32[n]) {
   %one = squeeze %flag : bool[]

@@ -69,7 +69,8 @@ fn real_or_complex(x: &Operands<'_>, shape: &Shape) -> Result<(), InferError> {
     }
 }
 
-/// Operands: signals `[batch, length, 1 or 2]`, the step of the frames, a window, the length of a frame (default: the
+/// Operands: signals `[batch, length, 1 or 2]`, or `[batch, length]`, which the standard does not name but ONNX Runtime
+/// takes and PyTorch writes, the step of the frames, a window, the length of a frame (default: the
 /// window's, without one the signal's).
 pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     x.arity(2..=4, 1..=1)?;
@@ -77,10 +78,14 @@ pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     let element = x.common_element([0, 2])?;
     x.expect_index(1)?;
     x.expect_index(3)?;
-    let [batch, length, _] = x.sizes_of(0)?;
-    if let Some(shape) = x.shape(0) {
-        real_or_complex(x, shape)?;
-    }
+    let [batch, length] = match x.shape(0) {
+        Some(shape) if shape.len() == 2 => x.sizes_of(0)?,
+        shape => {
+            let [batch, length, _] = x.sizes_of(0)?;
+            shape.map_or(Ok(()), |shape| real_or_complex(x, shape))?;
+            [batch, length]
+        }
+    };
     let step = x.scalar_size(1)?;
     if step == Dim::Known(0) {
         return Err(x.fail("the step of the frames must not be 0"));

@@ -41,7 +41,8 @@ fn frames() {
             format!("%a = stft {signal}, 8, f32[16] fill(1.0), 15"),
             "stft: the lengths of the frame and the window differ: 15 ≠ 16",
         ),
-        ("%a = stft %h, 8".to_owned(), "stft: operand 0 must have rank 3, but its shape is [2, 3]"),
+        ("%a = stft f32[2, 128] fill(0.0), 8, _, 16".to_owned(), "f32[2, 15, 9, 2]"),
+        ("%a = stft f32[2] fill(0.0), 8".to_owned(), "stft: operand 0 must have rank 3, but its shape is [2]"),
     ] {
         check(&body, expected);
     }

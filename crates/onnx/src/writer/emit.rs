@@ -236,8 +236,9 @@ impl File<'_> {
         for (result, name) in graph.outputs().iter().zip(&names.results) {
             // ONNX's checker refuses the declaration of a tensor of unknown rank.
             let ranked = |ty: &&ValueType| !matches!(ty, ValueType::Tensor(tensor) if tensor.shape.is_none());
-            let declared = result.declared.as_ref().filter(ranked);
-            let ty = declared.unwrap_or(&graph.fact(result.value).ty);
+            let (declared, known) = (result.declared.as_ref(), &graph.fact(result.value).ty);
+            let unknown = declared.filter(|_| *known == ValueType::Unknown);
+            let ty = declared.filter(ranked).or(unknown).unwrap_or(known);
             output.push(file.value_info(name, ty, result.notes.as_deref()));
         }
         let notes = graph.notes();
@@ -379,10 +380,7 @@ struct Emitter<'e, 'm, 'n> {
 impl Emitter<'_, '_, '_> {
     fn node(&mut self, id: NodeId, form: Form<'_>) -> Result<(), WriteError> {
         let name = |value| if self.graph.is_omitted(value) { Arc::default() } else { self.names.name(value) };
-        let mut output: Vec<_> = self.graph.results(id).map(|value| name(value).to_string()).collect();
-        while output.last().is_some_and(String::is_empty) {
-            output.pop();
-        }
+        let output: Vec<_> = self.graph.results(id).map(|value| name(value).to_string()).collect();
         let first = output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let bodies = form.attributes.iter().flat_map(|(_, value)| value.bodies());
         let captures: usize = bodies.map(|body| body.captures().len()).sum();

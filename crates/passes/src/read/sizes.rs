@@ -1,6 +1,6 @@
 //! Sizes as values: facts about shapes, and the shortest arithmetic that computes a size at run time.
 
-use crate::rewrite::insert;
+use crate::rewrite::{insert, only};
 use crate::rule::Skip;
 use netwright_ir::{Dim, DimParts, Graph, NodeId, Op, OpKind, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -185,7 +185,7 @@ impl Expression {
             (Expression::Shape(of, from, to), Op::Slice) if !may_be_partial(graph) => {
                 sliced_shape(graph, value) == Some((*of, shape_op(graph, *of, *from, *to)))
             }
-            (Expression::Only(vector), Op::Squeeze) => operands.len() == 1 && all(std::slice::from_ref(vector)),
+            (Expression::Only(vector), Op::Squeeze) => operands[0].is_some_and(|value| vector.is(graph, value)),
             (Expression::Apply(kind, parts), op) => op.kind() == *kind && all(&parts[..]),
             (Expression::Concat(parts), Op::Concat { axis: 0 }) => all(parts),
             _ => false,
@@ -200,7 +200,10 @@ impl Expression {
         let (word, op, operands) = match self {
             Expression::Known(numbers) => ("sizes", Op::Constant(Tensor::indices(numbers)), vec![]),
             Expression::Shape(of, from, to) => ("size", shape_op(graph, *of, *from, *to), vec![*of]),
-            Expression::Only(vector) => ("only", Op::Squeeze, vec![vector.insert(graph, root)?]),
+            Expression::Only(vector) => {
+                let vector = vector.insert(graph, root)?;
+                return only(graph, root, "only", vector);
+            }
             Expression::Apply(kind, parts) => {
                 let op = if *kind == OpKind::Add { Op::Add } else { Op::Mul };
                 (kind.word(), op, parts.iter().map(|part| part.insert(graph, root)).collect::<Result<_, _>>()?)

@@ -435,6 +435,7 @@ impl<'g> Merger<'g> {
     fn add_outputs(&mut self) -> Result<(), SurgeryError> {
         let chosen = self.chosen_outputs()?;
         self.forget_exchanged(&chosen);
+        let shapes: Option<HashSet<&str>> = self.plan.map(|plan| plan.declared.iter().map(String::as_str).collect());
         let mut taken: HashSet<String> =
             self.graph.inputs().map(|input| self.graph.value_name(input).to_string()).collect();
         for (at, output) in chosen {
@@ -456,7 +457,11 @@ impl<'g> Merger<'g> {
                 self.notes.push(format!("the output {:?} of model {} is now {name:?}", output.name, at + 1));
             }
             taken.insert(name.clone());
-            self.graph.add_output(GraphOutput { name: name.into(), value, ..output.clone() });
+            // A part declares the shape that inference knows there, which may be less than it knows here.
+            let is_of_part = shapes.as_ref().is_some_and(|shapes| !shapes.contains(&*output.name));
+            let own = output.declared.as_ref();
+            let declared = own.map(|own| if is_of_part { own.without_shapes() } else { own.clone() });
+            self.graph.add_output(GraphOutput { name: name.into(), value, declared, ..output.clone() });
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ pub struct Plan {
     pub outputs: Vec<String>,
     /// The nodes that come earlier in the model than in the chain of parts, in the order of the model.
     pub moved: Vec<Moved>,
-    /// The values that parts exchange and whose types the file declares.
+    /// The values that parts exchange and whose types the file declares, and the outputs whose shapes it declares.
     pub declared: Vec<String>,
     /// Whether the file declares the types of all values.
     pub types_values: bool,
@@ -295,11 +295,13 @@ impl<'g> Chain<'g> {
         }
         moved.reverse();
         let declared = self.exchanged.iter().filter(|(value, _)| graph.declared(*value).is_some());
+        let has_shape = |output: &&GraphOutput| output.declared.as_ref().is_some_and(|ty| *ty != ty.without_shapes());
+        let outputs = graph.outputs().iter().filter(has_shape).map(|output| output.name.to_string());
         Plan {
             inputs: graph.inputs().map(|input| graph.value_name(input).to_string()).collect(),
             outputs: graph.outputs().iter().map(|output| output.name.to_string()).collect(),
             moved,
-            declared: declared.map(|(_, name)| name.to_string()).collect(),
+            declared: declared.map(|(_, name)| name.to_string()).chain(outputs).collect(),
             types_values: graph.conventions().types_values,
         }
     }

@@ -42,10 +42,7 @@ impl Reader<'_> {
             operands.pop();
         }
         let mut outputs = node.output;
-        while outputs.last().is_some_and(String::is_empty) {
-            outputs.pop();
-        }
-        if outputs.is_empty() {
+        if outputs.iter().all(String::is_empty) {
             return Err(fail("it has no result".to_owned()));
         }
         let label = node.name.unwrap_or_default();
@@ -57,6 +54,10 @@ impl Reader<'_> {
             protos.extend(self.given(proto, &text)?);
         }
         let function = self.context.functions.find(&domain, &op_type, &overload).filter(|_| !self.scope.keep);
+        // ONNX Runtime requires a call to list all results of its function.
+        while function.is_none() && !self.scope.keep && outputs.last().is_some_and(String::is_empty) {
+            outputs.pop();
+        }
         if let Some(function) = function.filter(|_| self.context.inline) {
             return self.call(function, &text, &label, operands, protos, outputs);
         }

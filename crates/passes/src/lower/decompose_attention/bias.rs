@@ -2,7 +2,7 @@
 
 use crate::read::masks::is_finite;
 use crate::read::thresholds::MASKED;
-use crate::rewrite::{cast, insert, number, number_list};
+use crate::rewrite::{cast, insert, number, number_list, only};
 use crate::rule::Skip;
 use netwright_ir::op::PadMode;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -263,7 +263,7 @@ fn length(graph: &mut Graph, root: Value, of: Value) -> Result<Value, Skip> {
 /// Inserts the numbers from 0 up to `size`, exclusive.
 fn range(graph: &mut Graph, root: Value, size: Value) -> Result<Value, Skip> {
     let [zero, one] = [0, 1].map(|bound| insert(graph, root, "bound", Op::Constant(Tensor::index(bound)), &[]));
-    let size = insert(graph, root, "size", Op::Squeeze, &[size])?;
+    let size = only(graph, root, "size", size)?;
     insert(graph, root, "places", Op::Range, &[zero?, size, one?])
 }
 

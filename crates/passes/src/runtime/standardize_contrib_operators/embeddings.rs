@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::masks::range;
-use crate::rewrite::{self, insert, number_list};
+use crate::rewrite::{self, insert, number_list, only};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
@@ -61,7 +61,7 @@ pub(super) fn positions(graph: &mut Graph, root: Value, of: Value, axis: i64) ->
 /// Inserts the size of an axis of a value, as a scalar.
 pub(super) fn size(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
     let size = insert(graph, root, "length", Op::Shape { start: axis, end: Some(axis + 1) }, &[of])?;
-    insert(graph, root, "length", Op::Squeeze, &[size])
+    only(graph, root, "length", size)
 }
 
 /// Replaces `RotaryEmbedding`. Operands: x, positions, cosines, sines.
