@@ -798,3 +798,115 @@ fn large_weights_are_checked_before_or_while_they_are_written() {
         }
     }
 }
+
+/// Operators whose results have other types than their operands, or types that are not known.
+const TYPES: [(&str, &str); 8] = [
+    (
+        "fused_product_of_unknown_shape",
+        "%w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+         %flat = reshape %x, %size : f32[*]
+         %p = \"com.microsoft::FusedGemm@1\" %flat, %w {activation = \"Relu\"} : ?
+         %y = tanh %p : f32[*]
+         return %y",
+    ),
+    (
+        "fused_product_in_a_loop",
+        "%w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+         %flat = reshape %x, [-1, 4] : f32[b * s, 4]
+         %y = loop 2, _, %flat {body = graph body(%i: i64[], %more: bool[], %a: f32[*]; %w: f32[4, 4] = %w) {
+           %p = \"com.microsoft::FusedGemm@1\" %a, %w {activation = \"Tanh\"} : ?
+           %next = identity %p : f32[*]
+           %go = identity %more : bool[]
+           return %go, %next
+         }} : f32[*]
+         return %y",
+    ),
+    (
+        "reader_of_an_unknown_type",
+        "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %p = \"my.domain::Frob@1\" %x : ?
+         %sum = add %p, %w : f32[*]
+         %y = tanh %sum : f32[*]
+         return %y",
+    ),
+    (
+        "results_that_are_outputs",
+        "%table = parameter uniform(seed = 1, bound = 0.5) : f32[9, 4]
+         %w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %short = cast %ids {to = i32} : i32[b, s]
+         %y, %m, %sum = \"com.microsoft::EmbedLayerNormalization@1\" %short, _, %table, %table, _, %w, %w {epsilon = 1e-5} : f32[b, s, 4], i32[*], f32[*]
+         return %y, %m, %sum",
+    ),
+    (
+        "type_of_the_operand",
+        "%flat = reshape %x, [-1, 4] : f32[b * s, 4]
+         %y = eye_like %flat {k = 1} : f32[b * s, 4]
+         %z = tanh %flat : f32[b * s, 4]
+         return %y, %z",
+    ),
+    (
+        "normalization_over_axes",
+        "%h = relu %x : f32[b, s, 4]
+         %normal = mean_variance_normalization %h {axes = [1, 2]} : f32[b, s, 4]
+         %y = tanh %normal : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "scatter_with_a_reduction",
+        "%h = tanh %x : f32[b, s, 4]
+         %indices = parameter [0, 0] : i64[2, 1]
+         %flat = reshape %h, [-1] : f32[4 * b * s]
+         %y = scatter_nd %flat, %indices, [1.0, 2.0] {reduction = \"add\"} : f32[4 * b * s]
+         %z = scatter_elements %flat, [0, 1], [0.5, 0.25] {axis = 0, reduction = \"mul\"} : f32[4 * b * s]
+         %r = relu %y : f32[4 * b * s]
+         return %r, %z",
+    ),
+    (
+        "scale_of_dynamic_quantization",
+        "%w = parameter 0.015625 : f32[]
+         %codes, %scale, %zero = dynamic_quantize_linear %x : u8[b, s, 4], f32[], u8[]
+         %both = mul %scale, %w : f32[]
+         %number = cast %codes {to = f32} : f32[b, s, 4]
+         %y = mul %number, %both : f32[b, s, 4]
+         %r = relu %y : f32[b, s, 4]
+         return %r",
+    ),
+];
+
+#[test]
+fn types_of_results() {
+    for (case, body) in TYPES {
+        let inputs = [("%x", "%x: f32[b, s, 4]"), ("%ids", "%ids: i64[b, s]"), ("%size", "%size: i64[2]")];
+        let inputs = inputs.iter().filter(|(name, _)| body.contains(name));
+        let inputs: Vec<&str> = inputs.map(|(_, input)| *input).collect();
+        let original = graph(&inputs.join(", "), body);
+        let converted = check(case, to(ElementType::F16), &original);
+        if !body.contains("::") && !matches!(case, "type_of_the_operand" | "normalization_over_axes") {
+            check_near(case, "convert-precision", &original, &converted, 1e-2);
+        }
+    }
+}
+
+/// What is an operand in newer versions is an attribute at opset 10.
+#[test]
+fn attributes_of_an_old_opset() {
+    let body = "%h = tanh %x : f32[b, s, 4]
+                %padded = pad %h, [0, 0, 1, 0, 0, 2], 3.0 : f32[b, s, 7]
+                %y = clip %padded, -0.5, 2.0 : f32[b, s, 7]
+                return %y";
+    let mut old = model(&graph("%x: f32[b, s, 4]", body));
+    old.opsets.insert(String::new(), 10);
+    let original = old.clone();
+    optimize(&mut old, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{error}"));
+    let folder = tempfile::TempDir::new().unwrap();
+    let paths = [("a", &original), ("b", &old)].map(|(name, model)| {
+        let path = folder.path().join(name).with_extension("onnx");
+        onnx::write(model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        path
+    });
+    let options = netwright::verify::Options::default().with_tolerance(1e-2);
+    let verdict = netwright::verify::verify(&paths[0], Some(&paths[1]), &options).unwrap();
+    assert!(matches!(verdict, netwright::verify::Verdict::Equal { .. }), "{verdict}");
+    let text = diff(&original.graph.to_string(), &old.graph.to_string());
+    common::snapshot("passes", "attributes_of_an_old_opset@convert-precision", &text);
+}

@@ -70,12 +70,15 @@ impl Graph {
             if node.op().kind().is_source() {
                 continue;
             }
+            let is_opaque = matches!(node.op(), Op::Opaque(_));
             let Ok(inferred) = self.infer(node.op(), &operands, node.result_count()) else { continue };
             for (value, new) in self.results(id).zip(inferred.facts).collect::<Vec<_>>() {
                 // The element type that a file declares is known; of operators without inference nothing else is.
                 let declared = self.declared(value).map(ValueType::without_shapes);
                 let ty = declared.and_then(|declared| new.ty.and(&declared)).unwrap_or(new.ty);
-                if ty != ValueType::Unknown {
+                // A shape that a pass knows stays if inference knows none.
+                let is_less = is_opaque && self.fact(value).ty.without_shapes() == ty;
+                if ty != ValueType::Unknown && !is_less {
                     self.record_fact(value, Fact { ty, elements: new.elements });
                 }
             }

@@ -56,7 +56,7 @@ mod signal;
 mod string;
 
 mod table;
-mod types;
+pub(crate) mod types;
 mod words;
 
 pub use card::{Addition, Class, Part, Version};

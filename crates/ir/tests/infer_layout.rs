@@ -397,7 +397,13 @@ fn operators_of_onnx_runtime() {
                   %m: f32[32, 96], %k: f32[b, 4, n, 8]";
     for (node, expected) in [
         (r#""com.microsoft::MatMulNBits@1" %x, %w, %h {K = 32, N = 64, bits = 4, block_size = 32}"#, "f32[b, s, 64]"),
-        (r#""com.microsoft::MatMulNBits@1" %x, %w, %h {K = 32}"#, "?"),
+        // The type follows from the type constraints where the shape is not known.
+        (r#""com.microsoft::MatMulNBits@1" %x, %w, %h {K = 32}"#, "f32[*]"),
+        (r#""com.microsoft::QAttention@1" %t, %t, %h, %h, %h {num_heads = 4}"#, "f32[*]"),
+        (r#""com.microsoft::QLinearConcat@1" %h, %t, %h, %t, %h"#, "u8[*]"),
+        (r#""com.microsoft::FusedGemm@1" %m, %m {transB = 1}"#, "f32[32, 32]"),
+        (r#""com.microsoft::FusedGemm@1" %x, %m {transB = 1}"#, "f32[*]"),
+        (r#""com.microsoft::MurmurHash3@1" %i"#, "?"),
         (r#""com.microsoft::GatherBlockQuantized@1" %t, %i, %h {bits = 4, block_size = 32}"#, "f32[b, s, 32]"),
         (r#""com.microsoft::FastGelu@1" %x, %h"#, "f32[b, s, 32]"),
         (r#""com.microsoft::FusedMatMul@1" %q, %m {transB = 1}"#, "f32[b, s, 32]"),
@@ -405,6 +411,7 @@ fn operators_of_onnx_runtime() {
         (r#""com.microsoft::MultiHeadAttention@1" %x, %k, %k {num_heads = 4}"#, "f32[b, s, 32]"),
         (r#""com.microsoft::GroupQueryAttention@1" %q, _, _ {num_heads = 4, kv_num_heads = 4}"#, "f32[b, s, 32]"),
         (r#""com.example::FastGelu@1" %x, %h"#, "?"),
+        (r#""com.example::FusedGemm@1" %m, %m"#, "?"),
     ] {
         let graph = parse(&format!("g({inputs}) {{\n%y = {node} : ?\nreturn %y\n}}"));
         let graph = graph.unwrap_or_else(|error| panic!("{node}: {error}"));

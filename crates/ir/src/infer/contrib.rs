@@ -7,6 +7,7 @@
 use super::{Inferred, Operands, tensor};
 use crate::attribute::Attribute;
 use crate::op::OpaqueOp;
+use crate::op::types::result_element;
 use crate::{Dim, ElementType, Fact, Shape, ValueType};
 
 /// The domain of ONNX Runtime's operators.
@@ -15,12 +16,22 @@ const DOMAIN: &str = "com.microsoft";
 /// Standard operators that may be opaque: old forms flatten axes, or have a second result.
 const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
-/// Infers the results of an opaque operator: those of the function that it calls, or unknown for other domains.
+/// Infers the results of an opaque operator: those of the function that it calls, or unknown for other domains. Where the
+/// shape of a result is not known, its element type may be: it follows from the operator's type constraints.
 pub(crate) fn opaque(x: &Operands<'_>, opaque: &OpaqueOp) -> Inferred {
     let is_own = &*opaque.domain == DOMAIN || opaque.domain.is_empty() && STANDARD.contains(&&*opaque.op_type);
     let called = opaque.call.infer(x.facts);
+    let is_called = called.is_some();
     let mut facts = called.or_else(|| results(x, opaque).filter(|_| is_own)).unwrap_or_default();
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
+    if is_own && !is_called {
+        let elements: Vec<_> = x.facts.iter().map(|fact| fact.and_then(Fact::element)).collect();
+        for (at, fact) in facts.iter_mut().enumerate().filter(|(_, fact)| fact.ty == ValueType::Unknown) {
+            if let Some(element) = result_element(opaque, at, &elements) {
+                *fact = tensor(Some(element), None);
+            }
+        }
+    }
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
 }
 
@@ -48,6 +59,11 @@ fn results(x: &Operands<'_>, opaque: &OpaqueOp) -> Option<Vec<Fact>> {
         "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => {
             let scale = if &*opaque.op_type == "MatMulIntegerToFloat" { 2 } else { 0 };
             Some(vec![tensor(node.element(scale), Some(product(x.shape(0)?, x.shape(1)?, false, false)?))])
+        }
+        "FusedGemm" => {
+            let [a, b] = ["transA", "transB"].map(|name| node.int(name, 0).map(|transposed| transposed != 0));
+            let ([_, _], [_, _]) = (&**x.shape(0)?, &**x.shape(1)?) else { return None };
+            Some(vec![tensor(node.element(0), Some(product(x.shape(0)?, x.shape(1)?, a?, b?)?))])
         }
         "FusedMatMul" | "TransposeMatMul" => {
             if node.int("transBatchA", 0)? != 0 || node.int("transBatchB", 0)? != 0 {

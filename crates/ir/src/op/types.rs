@@ -3,7 +3,7 @@
 //! Inference computes types from the operands, whatever the version. A rule that inserts an operator must also know
 //! that the model's opset has it for these types and that a runtime has a kernel for it: see [`Dialect`].
 
-use super::{Op, OpKind};
+use super::{Op, OpKind, OpaqueOp};
 use crate::{ElementType, HashMap};
 use std::sync::{LazyLock, OnceLock};
 
@@ -67,17 +67,22 @@ impl Dialect {
     }
 
     /// Whether the operator accepts this element type for the operand at an index, whatever the other operands are;
-    /// `false` for operators without known type constraints.
+    /// `false` for operators without known type constraints. An operand that is an attribute at the opset must
+    /// have a type that the first operand may have there, and that the operand may have in the newest version.
     pub fn accepts(&self, op: &Op, operand: usize, element: ElementType) -> bool {
         let Ok(Some((_, types))) = self.types(op) else { return false };
-        types.operands.get(operand).is_some_and(|role| role.takes.contains(element))
+        let takes = |types: &Types, at: usize| types.operands.get(at).is_some_and(|role| role.takes.contains(element));
+        if types.operands.get(operand).is_some() {
+            return takes(types, operand);
+        }
+        let newest = versions(op.kind().name()).last();
+        takes(types, 0) && newest.is_some_and(|newest| takes(newest, operand))
     }
 
     /// Returns the opset that limits an operator, and its type constraints there; `None` if there are none.
     fn types(&self, op: &Op) -> Result<Option<(i64, &'static Types)>, String> {
         let (versions, version) = match op {
-            Op::Opaque(opaque) if opaque.domain.is_empty() => (versions(&opaque.op_type), opaque.version),
-            Op::Opaque(opaque) => (versions(&format!("{}.{}", opaque.domain, opaque.op_type)), opaque.version),
+            Op::Opaque(opaque) => (versions_of(opaque), opaque.version),
             _ => (versions(op.kind().name()), self.opset),
         };
         let Some(first) = versions.first() else { return Ok(None) };
@@ -114,6 +119,8 @@ struct Role {
     takes: Set,
     /// The types for which ONNX Runtime has a kernel; all if it has no kernel at all.
     runs: Set,
+    /// The type variable, by its position in the line: all that have it are of one type.
+    variable: Option<usize>,
 }
 
 /// The element types of the operands or the results of a version.
@@ -150,6 +157,32 @@ fn versions(operator: &str) -> &'static [Types] {
     versions.get_or_init(|| lines.iter().filter_map(|line| types(line)).collect())
 }
 
+/// Returns the versions of an opaque operator, oldest first; none if it is unknown.
+fn versions_of(opaque: &OpaqueOp) -> &'static [Types] {
+    if opaque.domain.is_empty() {
+        versions(&opaque.op_type)
+    } else {
+        versions(&format!("{}.{}", opaque.domain, opaque.op_type))
+    }
+}
+
+/// Returns the element type of a result of an opaque operator by its type constraints: that of an operand with the same
+/// type variable, or the only type that the result may have; `None` if it follows from neither.
+pub(crate) fn result_element(
+    opaque: &OpaqueOp,
+    result: usize,
+    operands: &[Option<ElementType>],
+) -> Option<ElementType> {
+    let types = versions_of(opaque).iter().rev().find(|types| types.since <= opaque.version)?;
+    let role = types.results.get(result)?;
+    let is_same = |at: &usize| role.variable.is_some() && types.operands.roles[*at].variable == role.variable;
+    let given = (0..types.operands.roles.len()).filter(is_same).find_map(|at| operands.get(at).copied().flatten());
+    given.or_else(|| {
+        let mut all = ElementType::ALL.iter().copied().filter(|element| role.takes.contains(*element));
+        all.next().filter(|_| all.next().is_none())
+    })
+}
+
 /// Parses a line of the table.
 fn types(line: &str) -> Option<Types> {
     let (since, rest) = line.split_once(' ')?;
@@ -161,7 +194,8 @@ fn types(line: &str) -> Option<Types> {
             Some((variable, sets)) => {
                 let (takes, runs) = sets.split_once('/').map_or((sets, None), |(takes, runs)| (takes, Some(runs)));
                 let runs = runs.map_or(Some(Set::ALL), Set::of)?;
-                variables.insert(variable, Role { takes: Set::of(takes)?, runs });
+                let number = Some(variables.len());
+                variables.insert(variable, Role { takes: Set::of(takes)?, runs, variable: number });
             }
             None => results.push(word),
         }
@@ -169,8 +203,9 @@ fn types(line: &str) -> Option<Types> {
     let roles = |words: &[&str]| {
         let roles = words.iter().filter(|word| !word.is_empty()).map(|word| {
             let word = word.trim_end_matches('*');
-            let fixed = || Set::of(word).map(|takes| Role { takes, runs: Set::ALL });
-            variables.get(word).copied().or_else(fixed).unwrap_or(Role { takes: Set::ALL, runs: Set::ALL })
+            let fixed = |takes| Role { takes, runs: Set::ALL, variable: None };
+            let fixed = || fixed(Set::of(word).unwrap_or(Set::ALL));
+            variables.get(word).copied().unwrap_or_else(fixed)
         });
         Roles { roles: roles.collect(), repeats: words.last().is_some_and(|word| word.ends_with('*')) }
     };
@@ -182,7 +217,6 @@ fn types(line: &str) -> Option<Types> {
 mod tests {
     use super::*;
     use crate::infer::Call;
-    use crate::op::OpaqueOp;
 
     fn refusal(op: &Op, opset: i64, operands: &[ElementType], with_kernels: bool) -> Option<String> {
         let operands: Vec<_> = operands.iter().copied().map(Some).collect();

@@ -19,6 +19,7 @@ use std::collections::{HashMap, HashSet};
 mod added_masks;
 mod captured;
 mod plan;
+mod result_types;
 mod tensors;
 
 /// Casts operands, so that nodes compute in the requested type.

@@ -2,10 +2,11 @@
 
 use super::added_masks::added_masks;
 use super::captured::{Captured, captured};
+use super::result_types::{refusal, unknown};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
 use crate::read::rows::{Known, Rows};
-use netwright_ir::op::Class;
+use netwright_ir::op::{Class, ScatterReduction};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueType};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -147,6 +148,10 @@ impl Planner<'_> {
             if !matches!(kind, OpKind::Input | OpKind::Captured) {
                 self.states.insert(id, State::Constant);
             }
+            // The type of the result is that of the operand.
+            if matches!(op, Op::EyeLike { dtype: None, .. }) && is_float(graph, first) {
+                self.plan.modes.insert(id, Mode::Wide);
+            }
             return;
         }
         // A shape is the same in every type.
@@ -228,6 +233,9 @@ impl Planner<'_> {
                 "the types that {} accepts are unknown; if it is a function, --inline-functions helps",
                 opaque.op_type
             )),
+            _ if let Some(value) = unknown(graph, id) => {
+                Some(format!("the type of {} is not known", graph.operand_text(value)))
+            }
             _ if values.iter().any(|value| !is_tensor(*value)) => {
                 Some("the types within sequences and optional values are not converted".to_owned())
             }
@@ -316,17 +324,11 @@ impl Planner<'_> {
         if let Some(why) = self.reach(id, operands) {
             return Some((why, None));
         }
-        let elements: Vec<Option<ElementType>> = graph
-            .operands(id)
-            .into_iter()
-            .enumerate()
-            .map(|(at, value)| {
-                let element = graph.fact(value?).element()?;
-                Some(if is_converted(element) && context.accepts(op, at, to) { to } else { element })
-            })
-            .collect();
-        if let Err(why) = context.dialect.allows(op, &elements, &[]) {
+        if let Some(why) = refusal(graph, id, context) {
             return Some((why, None));
+        }
+        if operands.iter().any(|operand| is_computed_scale(graph, ultimate(graph, *operand))) {
+            return Some((format!("a scale that is computed loses digits in {to}"), Some(State::Statistic)));
         }
         let first = operands.first().copied();
         match op {
@@ -351,6 +353,13 @@ impl Planner<'_> {
             }
             _ if kind.class() == Class::Reduces && !is_choice(kind) => {
                 Some((format!("sums of many numbers lose digits in {to}"), Some(State::Statistic)))
+            }
+            // The function that stands for it in the standard adds a number in f32.
+            Op::MeanVarianceNormalization { .. } => Some((format!("sums of many numbers lose digits in {to}"), None)),
+            Op::ScatterND { reduction } | Op::ScatterElements { reduction, .. }
+                if *reduction != ScatterReduction::None =>
+            {
+                Some((format!("ONNX Runtime has no kernel of the operator with a reduction for {to}"), None))
             }
             Op::Sin | Op::Cos => Some((format!("angles lose digits in {to}"), None)),
             Op::Exp | Op::Log | Op::Pow => {
@@ -507,6 +516,12 @@ pub(crate) fn is_structural(kind: OpKind) -> bool {
                 | OpKind::OneHot
                 | OpKind::TensorScatter
         )
+}
+
+/// Whether a value is the scale that comes with codes that are quantized by the range of the data.
+fn is_computed_scale(graph: &Graph, value: Value) -> bool {
+    let codes = Value { node: value.node, result: 0 };
+    value != codes && graph.fact(codes).element().is_some_and(is_short)
 }
 
 /// Whether every float type holds all numbers of a type: truth values, and integers of up to 8 bits.
