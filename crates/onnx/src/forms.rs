@@ -381,9 +381,6 @@ fn complete(kind: OpKind, form: &mut Form<'_>, rank: Option<usize>, results: usi
         "Range" if form.int("stash_type") == Some(1) => {
             form.remove("stash_type");
         }
-        "Cast" | "CastLike" if form.text("round_mode") == Some(b"up") => {
-            form.remove("round_mode");
-        }
         _ => {}
     }
     true

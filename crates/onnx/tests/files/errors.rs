@@ -1,6 +1,7 @@
 //! The errors of the reader, by their text.
 
 use super::read::{base, node, text, typed, value};
+use super::read_bytes;
 use netwright_onnx::wire::{
     AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     SparseTensorProto, StringStringEntryProto, TensorProto,
@@ -148,6 +149,15 @@ fn names() {
     check(|graph| graph.initializer.push(initializer("")), "an input or an initializer has no name");
     let other = |name: &str| TensorProto { data_type: Some(7), ..initializer(name) };
     check(|graph| graph.initializer.extend([initializer("w"), other("w")]), "\"w\" is the name of two values");
+    check_model(
+        |model| {
+            model.ir_version = Some(3);
+            let graph = model.graph.as_mut().unwrap();
+            graph.input.push(value("w"));
+            graph.initializer = vec![initializer("w"), other("w")];
+        },
+        "\"w\" is the name of two values",
+    );
     check(
         |graph| graph.initializer.push(TensorProto { data_type: Some(7), ..initializer("x") }),
         "value \"x\": it is declared f32[2], but inferred as i64[0]",
@@ -187,6 +197,10 @@ fn nodes() {
         |graph| graph.sparse_initializer.push(SparseTensorProto::default()),
         "an input or an initializer has no name",
     );
+    check(
+        |graph| graph.value_info.push(typed("y", 7, &[Some(2)])),
+        "value \"y\": it is declared f32[2], but inferred as i64[2]",
+    );
     let constant = NodeProto { attribute: vec![], ..node("Constant", &[], &["c"]) };
     check(
         |graph| graph.node.push(constant),
@@ -216,11 +230,53 @@ fn attributes() {
         |graph| graph.node[0].attribute = vec![twice.clone(), twice],
         "node \"y\" (Neg): the attribute `a` is given twice",
     );
+    let graph = GraphProto::default();
+    for attribute in [
+        AttributeProto { g: Some(Box::new(graph.clone())), ..of(AttributeType::Graphs) },
+        AttributeProto { g: Some(Box::new(graph.clone())), graphs: vec![graph], ..of(AttributeType::Graph) },
+    ] {
+        check_attribute(attribute, "node \"y\" (Neg): attribute \"a\": its type and its values differ");
+    }
     let keepdims = AttributeProto { name: text("keepdims"), i: Some(2), ..of(AttributeType::Int) };
     check(
         |graph| graph.node[0] = NodeProto { attribute: vec![keepdims], ..node("ReduceMax", &["x"], &["y"]) },
         "node \"y\" (ReduceMax): the attribute `keepdims` must be 0 or 1, but is 2",
     );
+}
+
+#[test]
+fn constant_indices() {
+    for (op_type, axis, index, expected) in [
+        ("Gather", 0, 2, "the index 2 is out of range for the 2 elements of axis 0"),
+        ("Gather", 1, 3, "the index 3 is out of range for the 3 elements of axis 1"),
+        ("Gather", -1, -4, "the index -4 is out of range for the 3 elements of axis 1"),
+        ("GatherElements", -2, -3, "the index -3 is out of range for the 2 elements of axis 0"),
+    ] {
+        let change = |graph: &mut GraphProto, index: i64| {
+            let at = TensorProto {
+                name: text("at"),
+                data_type: Some(7),
+                dims: vec![1, 1],
+                int64_data: vec![index],
+                ..Default::default()
+            };
+            let axis = AttributeProto {
+                name: text("axis"),
+                r#type: Some(AttributeType::Int.into()),
+                i: Some(axis),
+                ..Default::default()
+            };
+            graph.input = vec![typed("x", 1, &[Some(2), Some(3)])];
+            graph.initializer = vec![at];
+            graph.node = vec![NodeProto { attribute: vec![axis], ..node(op_type, &["x", "at"], &["y"]) }];
+            graph.output = vec![];
+        };
+        check(|graph| change(graph, index), &format!("node \"y\" ({op_type}): {expected}"));
+        // One element nearer to the middle.
+        let mut model = base();
+        change(model.graph.as_mut().unwrap(), index - index.signum());
+        read_bytes(&model.encode_to_vec()).unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 #[test]

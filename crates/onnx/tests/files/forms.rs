@@ -345,6 +345,13 @@ fn older_names_and_axes() {
 }
 
 #[test]
+fn a_default_that_the_ir_does_not_have() {
+    let range = "%y = <Range> 0, 4, 1";
+    reads(27..=28, &format!("{range} {{stash_type = 1}} : i64[4]"), &["%y = range 0, 4, 1 : i64[4]"]);
+    is_opaque(27, &format!("{range} {{stash_type = 10}} : i64[4]"));
+}
+
+#[test]
 fn newer_features_at_an_older_opset_are_opaque() {
     is_opaque(13, "%y = <Reshape> %x, [4, 6] {allowzero = 1} : f32[4, 6]");
     is_opaque(14, "%y = <Shape> %x {start = 1} : i64[1]");
@@ -435,6 +442,18 @@ fn the_file_format_is_that_of_the_opset() {
         let text = to_text(&model(opset, "g(%x: f32[2]) { return %x }")).unwrap();
         assert!(text.starts_with(&format!("<\n   ir_version: {ir_version},")), "{opset}: {text}");
     }
-    let text = to_text(&model(17, "g(%x: i2[2]) { return %x }")).unwrap();
-    assert!(text.contains("ir_version: 13"), "2-bit integers came with IR 13: {text}");
+    for (elements, ir_version) in [
+        (&["f32", "bf16"][..], 8),
+        (&["f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz"], 9),
+        (&["u4", "i4"], 10),
+        (&["f4e2m1"], 11),
+        (&["f8e8m0"], 12),
+        (&["u2", "i2"], 13),
+        (&["f6e2m3", "f6e3m2"], 14),
+    ] {
+        for element in elements {
+            let text = to_text(&model(17, &format!("g(%x: {element}[2]) {{ return %x }}"))).unwrap();
+            assert!(text.contains(&format!("ir_version: {ir_version},")), "{element}: {text}");
+        }
+    }
 }

@@ -263,7 +263,7 @@ fn declared_shapes_that_are_wrong() {
         };
         NodeProto { attribute: vec![branch("then_branch"), branch("else_branch")], ..node("If", &["c"], &[to]) }
     };
-    let cases: [(Change<'_>, &str, [&str; 2]); 8] = [
+    let cases: [(Change<'_>, &str, [&str; 2]); 9] = [
         (
             &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),
             "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but inferred as f32[2]",
@@ -289,6 +289,14 @@ fn declared_shapes_that_are_wrong() {
             },
             "value \"a\": the negative size -1 is read as unknown, as is every negative size of the file",
             ["f32[?]", "f32[?]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[Some(2)]));
+                graph.value_info.push(typed("y", 1, &[Some(3)]));
+            },
+            "value \"y\": it is declared twice, as f32[3] and as f32[2]",
+            ["f32[2]", "f32[2]"],
         ),
         // ONNX Runtime ignores the declared type of a constant.
         (
@@ -353,6 +361,53 @@ fn names_that_are_repeated() {
     assert!(model.graph.to_string().contains("[3.0, 4.0]"), "{}", model.graph);
     let written = ModelProto::decode(&*netwright_onnx::to_bytes(&model).unwrap()).unwrap();
     assert_eq!(written.graph.unwrap().output, [value("y"), value("y")]);
+}
+
+#[test]
+fn a_declared_shape_of_an_initializer_is_an_error_before_ir_version_4() {
+    let read = |ir_version: i64| {
+        let mut model = ModelProto { ir_version: Some(ir_version), ..base() };
+        let graph = model.graph.as_mut().unwrap();
+        graph.value_info = vec![typed("w", 1, &[])];
+        graph.initializer =
+            vec![TensorProto { name: text("w"), data_type: Some(1), dims: vec![0], ..Default::default() }];
+        let read = read_bytes(&model.encode_to_vec());
+        read.map_or_else(
+            |error| error.to_string().contains("is declared f32[], but"),
+            |model| model.warnings.len() != 1,
+        )
+    };
+    assert_eq!([3, 4].map(read), [true, false]);
+}
+
+/// `Constant` and other operators without operands.
+#[test]
+fn nodes_without_operands() {
+    let attribute = |name: &str, ty: AttributeType, value: AttributeProto| AttributeProto {
+        name: text(name),
+        r#type: Some(ty.into()),
+        ..value
+    };
+    let elements = TensorProto { data_type: Some(1), dims: vec![1], float_data: vec![1.0], ..Default::default() };
+    let indices = TensorProto { data_type: Some(7), dims: vec![1], int64_data: vec![2], ..Default::default() };
+    let sparse = wire::SparseTensorProto { values: Some(elements), indices: Some(indices), dims: vec![4] };
+    let sparse = AttributeProto { sparse_tensor: Some(Box::new(sparse)), ..Default::default() };
+    let shape = AttributeProto { ints: vec![4], ..Default::default() };
+    for (op_type, attribute, expected) in [
+        (
+            "Constant",
+            attribute("sparse_value", AttributeType::SparseTensor, sparse),
+            "%y = \"::Constant@21\" {sparse_value = sparse([4], f32[1] [1.0], i64[1] [2])} : f32[4]",
+        ),
+        ("RandomUniform", attribute("shape", AttributeType::Ints, shape), "%y = random_uniform {shape = [4]} : f32[4]"),
+    ] {
+        let model = read_graph(|graph| {
+            graph.node = vec![NodeProto { attribute: vec![attribute], ..node(op_type, &[], &["y"]) }];
+            graph.output = vec![ValueInfoProto { name: text("y"), ..Default::default() }];
+        });
+        let found = model.graph.to_string();
+        assert!(found.contains(expected), "{found}");
+    }
 }
 
 /// A state may change its shape from one iteration to the next, whatever the body declares, and a symbol in the body is
