@@ -1,6 +1,9 @@
 //! Each invariant of the checker, violated on purpose; inference, by text; and the functions that edit a graph.
 
-use netwright_ir::{ElementType, Graph, Op, Place, Tensor, TensorType, Value, check, parse, shape};
+use netwright_ir::{Detail, ElementType, Graph, Op, Place, Tensor, TensorType, Value, check, parse, shape};
+
+/// The depth to which types and recipes nest.
+const MAX_DEPTH: usize = 32;
 
 fn graph(body: &str) -> Graph {
     let text = format!("g(%x: f32[batch, seq, 8], %ids: i64[batch, seq]) {{\n{body}\n}}");
@@ -275,6 +278,90 @@ fn undefined_operators_are_reported() {
     }
 }
 
+/// Texts of a node that are read and printed again.
+#[test]
+fn nodes_are_printed_as_they_are_read() {
+    for (line, returned) in [
+        // Constants where they are used: without a type if it is that of a list or a number.
+        ("%a = identity 3 : i64[]", "%a"),
+        ("%a = identity [] : i64[0]", "%a"),
+        ("%a = identity [1, 2, 3, 4, 5, 6, 7, 8] : i64[8]", "%a"),
+        ("%a = identity i64[1, 2] [1, 2] : i64[1, 2]", "%a"),
+        ("%a = identity 0.5 : f32[]", "%a"),
+        ("%a = identity [0.5, -0.0] : f32[2]", "%a"),
+        ("%a = identity f32[1, 1] [0.5] : f32[1, 1]", "%a"),
+        ("%a = identity f32[0] [] : f32[0]", "%a"),
+        ("%a = identity f32[1] hex(010080ff) : f32[1]", "%a"),
+        ("%a = identity i32[] -3 : i32[]", "%a"),
+        ("%a = identity i8[1] [-3] : i8[1]", "%a"),
+        ("%a = identity u4[3] [1, 2, 15] : u4[3]", "%a"),
+        ("%a = identity bool[2] [true, false] : bool[2]", "%a"),
+        ("%a = identity bool[1] hex(02) : bool[1]", "%a"),
+        ("%a = identity f16[1] hex(003c) : f16[1]", "%a"),
+        // Longer ones have names, and so have those that are not stored.
+        ("%c = constant [1, 2, 3, 4, 5, 6, 7, 8, 9] : i64[9]", "%c"),
+        ("%c = constant [\"a\", \"b\"] : string[2]", "%c"),
+        ("%c = constant fill(0.5) : f32[2]", "%c"),
+        ("%c = constant fill(hex(003c)) : f16[2]", "%c"),
+        // Names.
+        ("%\"a b\" = relu %x : f32[batch, seq, 8]", "%\"a b\""),
+        ("%\"\\\"\\n\\u{85}é\" = relu %x : f32[batch, seq, 8]", "%\"\\\"\\n\\u{85}é\""),
+        // Dims.
+        ("%a = \"d::T@1\" %x : f32['a, b', 'c]', floor_div(2*n + 1, 3), ?]", "%a"),
+        // Attributes.
+        ("%a = \"d::T@1\" %x {i = -1, f = 0.5, s = \"t\", b = true, e = f16} : ?", "%a"),
+        ("%a = \"d::T@1\" %x {i = [1, 2], f = floats[0.5], g = floats[], s = texts[\"a\", hex(ff)]} : ?", "%a"),
+        ("%a = \"d::T@1\" %x {s = hex(ff00), ty = type(sequence(f32[2])), types = types[f32[*], ?]} : ?", "%a"),
+        ("%a = \"d::T@1\" %x {t = tensor(f32[2] [0.5, 1.0]), ts = tensors[i64[] 1, f32[1] fill(0.5)]} : ?", "%a"),
+        ("%a = \"d::T@1\" %x {s = sparse([4], f32[1] [1.0], i64[1] [2]), ss = sparses[]} : ?", "%a"),
+        ("%a = \"d::T@1\" %x {r = reference(alpha, 1)} : ?", "%a"),
+        ("%a = \"d::T@1\" %x : optional(f32[2])", "%a"),
+        ("%a = \"d::T@1\" %x : sparse(f32[2])", "%a"),
+        ("%a = \"d::T@1\" %x : map(i64, sequence(f32[2]))", "%a"),
+        // Recipes.
+        ("%w = parameter uniform(seed = 3, bound = 0.5) : f32[2]", "%w"),
+        ("%w = parameter sinusoidal(interleaved) : f32[3, 4]", "%w"),
+        ("%w = parameter sinusoidal(halves) : f32[3, 4]", "%w"),
+        ("%w = parameter sinusoidal(grouped) : f32[3, 4]", "%w"),
+        ("%w = parameter cast(f32[2] fill(0.5)) : f16[2]", "%w"),
+        ("%w = parameter reshape(f32[4] scale(0.5, f32[4] [1.0, 2.0, 3.0, 4.0])) : f32[2, 2]", "%w"),
+        ("%w = parameter concat(f32[1] fill(0.5), f32[2] [1.0, 2.0]) : f32[3]", "%w"),
+        ("%w = parameter reinterpret(u8[2] offset(i8[2] [1, 2])) : u4[4]", "%w"),
+        ("%w = parameter offset(u8[2] [1, 2]) : i8[2]", "%w"),
+        ("%w = parameter unpack([7, 6, 5, 4, 3, 2, 1, 0], plus = 3, i32[1] [1]) : u4[8]", "%w"),
+        (
+            "%w = parameter tiles(rows = 2, columns = 2, f8e4m3fn[2, 2] hex(00010203), f32[1, 1] [2.0]) : f16[2, 2]",
+            "%w",
+        ),
+        ("%w = parameter interleave(outer = 2, inner = 1, f32[2, 1] [1.0, 2.0]) : f32[2, 1]", "%w"),
+        ("%w = parameter first_rows(f32[2, 1] [1.0, 2.0]) : f32[1, 1]", "%w"),
+        ("%w = parameter low_rank(scale = 0.5, f32[1, 1] [1.0], f32[1, 1] [2.0], f32[1, 1] [3.0]) : f32[1, 1]", "%w"),
+        ("%w = parameter ggml(Q8_0, codes, u8[1, 34] fill(1)) : i8[1, 32]", "%w"),
+        ("%w = parameter ggml(Q8_0, scales, u8[1, 34] fill(1)) : f16[1, 1]", "%w"),
+        ("%w = sparse_parameter sparse([4], f32[1] [1.0], i64[1] [2]) : f32[4]", "%w"),
+    ] {
+        let found = graph(&format!("{line}\nreturn {returned}"));
+        let lines: Vec<String> = found.to_text(Detail::Full).lines().map(str::to_owned).collect();
+        let printed = lines[1..lines.len() - 1].iter().map(|line| line.trim()).collect::<Vec<_>>();
+        assert_eq!(printed, [line, &format!("return {returned}")]);
+        let node = found.outputs()[0].value.node;
+        assert_eq!(found.node_text(node), line);
+    }
+}
+
+/// More than 16 elements are elided, except in full texts.
+#[test]
+fn long_tensors_are_elided() {
+    for (count, is_elided) in [(16, false), (17, true)] {
+        let numbers = (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
+        let line = format!("%c = constant [{numbers}] : i64[{count}]");
+        let graph = graph(&format!("{line}\nreturn %c"));
+        assert!(graph.to_text(Detail::Full).contains(&line));
+        assert_eq!(!graph.to_string().contains(&line), is_elided);
+        assert_eq!(graph.to_string().contains("constant #"), is_elided);
+    }
+}
+
 /// Malformed text at every cut, and nesting without end: an error, never a panic.
 #[test]
 fn no_text_makes_the_parser_panic() {
@@ -293,6 +380,37 @@ fn no_text_makes_the_parser_panic() {
     for deep in ["sequence(", "sparse(", "map(i64, "] {
         let _ = parse(&format!("g(%x: {}", deep.repeat(100_000))).expect_err("it nests too deep");
     }
-    let nested = "transpose(f32[1, 1] ".repeat(100_000);
-    let _ = parse(&format!("g() {{\n%a = parameter {nested} : f32[1, 1]")).expect_err("it nests too deep");
+    let (types, tensor) = (|deep: usize| format!("{}?{}", "optional(".repeat(deep), ")".repeat(deep)), "f32[1, 1]");
+    for (deep, is_read) in [(MAX_DEPTH, true), (MAX_DEPTH + 1, false)] {
+        assert_eq!(parse(&format!("g(%x: {}) {{ return %x }}", types(deep))).is_ok(), is_read);
+        let (open, close) = (format!("transpose({tensor} ").repeat(deep), ")".repeat(deep));
+        let text = format!("g() {{\n%a = parameter {open}fill(0.0){close} : {tensor}\nreturn %a }}");
+        assert_eq!(parse(&text).is_ok(), is_read);
+    }
+    for recipe in [
+        "scale(0.5, ",
+        "cast(",
+        "transpose(",
+        "reshape(",
+        "concat(",
+        "reinterpret(",
+        "offset(",
+        "unpack([0], plus = 0, ",
+        "tiles(rows = 1, columns = 1, ",
+        "tiles(rows = 1, columns = 1, f32[1] [0.5], ",
+        "low_rank(scale = 0.5, ",
+        "low_rank(scale = 0.5, f32[1] [0.5], ",
+        "low_rank(scale = 0.5, f32[1] [0.5], f32[1] [0.5], ",
+        "ggml(Q8_0, codes, ",
+        "interleave(outer = 1, inner = 1, ",
+        "first_rows(",
+        "quantize(codes, nearest, bits = 4, size = 16, symmetric, scale = f32, ",
+        "dequantize(bits = 4, size = 16, symmetric, ",
+        "dequantize(bits = 4, size = 16, symmetric, f32[1] [0.5], ",
+        "dequantize(bits = 4, size = 16, symmetric, f32[1] [0.5], f32[1] [0.5], ",
+    ] {
+        let nested = format!("{recipe}{tensor} ").repeat(100_000);
+        let error = parse(&format!("g() {{\n%a = parameter {nested} : {tensor}")).expect_err(recipe);
+        assert_eq!(error.what, "the recipe nests too deeply", "{recipe}");
+    }
 }

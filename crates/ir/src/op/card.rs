@@ -284,6 +284,29 @@ mod tests {
     }
 
     #[test]
+    fn what_operators_do_with_elements() {
+        let does = [OpKind::is_source, OpKind::keeps_order, OpKind::keeps_elements, OpKind::moves_elements];
+        for (kind, expected) in [
+            (OpKind::Input, [true, false, false, false]),
+            (OpKind::SparseParameter, [true, false, false, false]),
+            (OpKind::Identity, [false, true, true, true]),
+            (OpKind::Reshape, [false, true, true, true]),
+            (OpKind::Transpose, [false, false, true, true]),
+            (OpKind::Slice, [false, false, false, true]),
+            (OpKind::Relu, [false; 4]),
+        ] {
+            assert_eq!(does.map(|does| does(kind)), expected, "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn names_of_operators_that_compute_with_integers() {
+        let integers = ["DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QLinearMatMul", "ConvInteger"];
+        assert!(integers.into_iter().all(crate::op::computes_with_integers));
+        assert!(!["MatMul", "QuickGelu", "QuantizeLinear"].into_iter().any(crate::op::computes_with_integers));
+    }
+
+    #[test]
     fn markers_of_a_row_are_parsed() {
         let squeeze = OpKind::Squeeze.versions();
         let breaking: Vec<i64> =

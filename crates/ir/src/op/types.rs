@@ -295,20 +295,37 @@ mod tests {
     }
 
     #[test]
+    fn operands_accept_types() {
+        let dialect = Dialect { opset: 13, with_kernels: false, lowered: &[] };
+        for (op, operand, element, expected) in [
+            (Op::Where, 0, ElementType::Bool, true),
+            (Op::Where, 0, ElementType::F32, false),
+            (Op::Where, 2, ElementType::F32, true),
+            (Op::Where, 3, ElementType::F32, false),
+            (Op::ScaledSoftmax { axis: -1, scale: 1.0 }, 0, ElementType::F32, false),
+        ] {
+            assert_eq!(dialect.accepts(&op, operand, element), expected, "{op:?} {operand} {element}");
+        }
+    }
+
+    #[test]
     fn kernels_are_required_if_requested() {
-        use ElementType::{BF16, F16, F64, I8};
-        let contrib = |op_type: &str| {
-            let (domain, overload) = ("com.microsoft".into(), "".into());
+        use ElementType::{BF16, Bool, F16, F64, I8};
+        let opaque = |domain: &str, op_type: &str| {
+            let (domain, overload) = (domain.into(), "".into());
             Op::Opaque(Box::new(OpaqueOp {
                 domain,
                 op_type: op_type.into(),
                 overload,
-                version: 1,
+                version: if op_type == "Erf" { 13 } else { 1 },
                 attributes: vec![],
                 call: Call::default(),
             }))
         };
+        let contrib = |op_type: &str| opaque("com.microsoft", op_type);
         for (op, element, expected) in [
+            (opaque("", "Unsqueeze"), F64, None),
+            (opaque("", "Erf"), Bool, Some("the operator does not accept bool at opset 13")),
             (contrib("FusedMatMul"), F64, None),
             (contrib("QuickGelu"), F64, Some("ONNX Runtime has no kernel of the operator for f64")),
             (contrib("QuickGelu"), F16, None),

@@ -28,6 +28,16 @@ fn eighths(dims: &[u64]) -> Tensor {
     Tensor::from_bytes(ElementType::F8E4M3FN, dims, bytes).expect("the length fits")
 }
 
+/// The first, second and last integer of a type of at most 8 bits.
+fn codes(element: ElementType) -> Tensor {
+    let bytes = match element.bits() {
+        2 => vec![0b11_01_00],
+        4 => vec![0x10, 0x0f],
+        _ => vec![0, 1, 0xff],
+    };
+    Tensor::from_bytes(element, &[3], bytes).expect("the length fits")
+}
+
 fn halves(dims: &[u64]) -> Tensor {
     counting(dims).cast(ElementType::BF16).expect("both are floats")
 }
@@ -59,9 +69,14 @@ fn blocks_agree_with_the_whole() {
         counting.reshaped(&[111, 41]).unwrap().transposed().unwrap().rows(12..41).unwrap(),
         words(&[12, 8]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
     ];
+    agree(&tensors, [4, 44, 1000]);
+}
+
+/// Checks that tensors read in blocks of these sizes are those read as a whole.
+fn agree(tensors: &[Tensor], blocks: [usize; 3]) {
     for tensor in tensors {
         let whole = tensor.to_bytes().unwrap();
-        for block in [4, 44, 1000] {
+        for block in blocks {
             let mut parts = vec![0; whole.len()];
             for (at, part) in parts.chunks_mut(block).enumerate() {
                 tensor.read((at * block * 8) as u64 / u64::from(tensor.element.bits()), part).unwrap();
@@ -69,6 +84,39 @@ fn blocks_agree_with_the_whole() {
             assert_eq!(parts, whole, "{tensor:?} by {block}");
         }
     }
+}
+
+/// Small ones: this takes no time.
+#[test]
+fn small_blocks_agree_with_the_whole() {
+    use ElementType::{BF16, F16, F32, F64};
+    let counting = counting(&[2, 3, 5]);
+    let matrix = halves(&[4, 5]);
+    let sum = matrix.plus_low_rank(&halves(&[4, 3]), &halves(&[3, 5]), 0.5).unwrap();
+    let mut tensors = vec![
+        Tensor::random(7, Distribution::Uniform { bound: 0.5 }, &[7, 3]).unwrap(),
+        Tensor::sinusoidal(Wave::Interleaved, 3, 8).unwrap(),
+        Tensor::sinusoidal(Wave::Halves, 3, 8).unwrap(),
+        Tensor::concatenated(&[counting.clone(), counting.scaled(2.0).unwrap(), counting.clone()]).unwrap(),
+        words(&[2, 3]).unpacked([0, 4, 1, 5, 2, 6, 3, 7], 1).unwrap(),
+        words(&[2, 3]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap(),
+        eighths(&[11, 8]).scaled_by_tiles(&halves(&[4, 3]), [3, 3], F32).unwrap(),
+        eighths(&[11, 8]).scaled_by_tiles(&halves(&[11, 1]), [1, 8], BF16).unwrap(),
+        words(&[12, 3]).with_rows_interleaved(2, 3).unwrap(),
+        words(&[12, 1]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
+        sum.transposed().unwrap(),
+        sum,
+        counting.first_rows(1).unwrap(),
+        eighths(&[16]).reinterpreted(ElementType::U4, &[32]).unwrap().offset().unwrap(),
+    ];
+    for element in [F32, F16, BF16, F64] {
+        let cast = counting.cast(element).unwrap();
+        tensors.extend([cast.scaled(0.5).unwrap(), cast.transposed().unwrap()]);
+        for to in [F32, F16, BF16, F64] {
+            tensors.push(cast.cast(to).unwrap().reshaped(&[30]).unwrap());
+        }
+    }
+    agree(&tensors, [8, 24, 32]);
 }
 
 #[test]
@@ -151,7 +199,11 @@ fn sinusoidal_as_in_the_paper() {
 
 #[test]
 fn inapplicable_recipes_are_errors() {
+    const LOW_RANK: &str =
+        "low_rank does not apply to bf16[1, 2]: the factors do not have its rows and columns, and one rank";
     let indices = Tensor::indices(&[1, 2]);
+    let sixes = Tensor::from_bytes(ElementType::F6E2M3, &[1, 4], vec![0; 3]).unwrap();
+    let texts = Tensor::from_strings(&[1, 1], vec!["a".into()]).unwrap();
     let cases = [
         (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are not f32, f16, bf16 or f64"),
         (Tensor::concatenated(&[]), "concat does not apply to i64[0]: there are no tensors"),
@@ -180,6 +232,35 @@ fn inapplicable_recipes_are_errors() {
             counting(&[4, 2]).with_rows_interleaved(3, 1),
             "interleave does not apply to f32[4, 2]: its rows are not whole groups",
         ),
+        (halves(&[1, 2]).plus_low_rank(&halves(&[2, 3]), &halves(&[3, 2]), 1.0), LOW_RANK),
+        (halves(&[1, 2]).plus_low_rank(&halves(&[1, 3]), &halves(&[3, 1]), 1.0), LOW_RANK),
+        (halves(&[1, 2]).plus_low_rank(&halves(&[1, 3]), &halves(&[4, 2]), 1.0), LOW_RANK),
+        (
+            Tensor::fill_with(ElementType::F32, vec![0; 3], &[2]),
+            "fill does not apply to f32[2]: its bytes are not those of one element",
+        ),
+        (
+            Tensor::fill_with(ElementType::String, vec![], &[2]),
+            "fill does not apply to string[2]: its bytes are not those of one element",
+        ),
+        (
+            Tensor::sinusoidal(Wave::Halves, 2, 2),
+            "sinusoidal does not apply to f32[2, 2]: the width must be even, and at least 4 in halves",
+        ),
+        (sixes.transposed(), "transpose does not apply to f6e2m3[1, 4]: its elements are not whole bytes"),
+        (texts.transposed(), "transpose does not apply to string[1, 1]: its elements are not whole bytes"),
+        (
+            Tensor::concatenated(std::slice::from_ref(&sixes)),
+            "concat does not apply to f6e2m3[1, 4]: its elements are not whole bytes",
+        ),
+        (
+            Tensor::concatenated(std::slice::from_ref(&texts)),
+            "concat does not apply to string[1, 1]: its elements are not whole bytes",
+        ),
+        (
+            Tensor::concatenated(&[codes(ElementType::U4), codes(ElementType::I4)]),
+            "concat does not apply to u4[3]: its elements are not whole bytes",
+        ),
         (Tensor::fill(0.0, &[u64::MAX, 2]), "a tensor of f32[18446744073709551615, 2] is larger than any file"),
     ];
     for (made, expected) in cases {
@@ -199,6 +280,8 @@ fn halves_are_rounded_once() {
             (next, 1.0 + unit),
             (f64::from_bits(middle.to_bits() + 1), 1.0 + unit),
             (f64::from_bits(middle.to_bits() - 1), 1.0),
+            // The f32 that is next to it toward zero is odd.
+            (f64::from_bits(next.to_bits() + 1), 1.0 + unit),
             (-next, -1.0 - unit),
             (1e300, f64::INFINITY),
         ] {
@@ -307,4 +390,62 @@ fn numbers_that_a_narrower_type_does_not_hold_are_found_while_they_are_read() {
         }
     }
     assert!(Tensor::indices(&[1]).expecting_no_infinity().is_err());
+}
+
+#[test]
+fn integers_are_counted_from_the_smallest() {
+    use ElementType::{I2, I4, I8, U2, U4, U8};
+    for (from, to, unused) in [(I2, U2, 0xc0), (U2, I2, 0xc0), (I4, U4, 0xf0), (U4, I4, 0xf0), (I8, U8, 0), (U8, I8, 0)]
+    {
+        let codes = codes(from);
+        let offset = codes.offset().unwrap();
+        assert_eq!(offset.element(), to);
+        let whole =
+            |tensor: &Tensor| tensor.cast(widened(tensor.element()).unwrap_or(tensor.element())).unwrap().integers();
+        let half = 1 << (from.bits() - 1);
+        let sign = if matches!(from, I2 | I4 | I8) { 1 } else { -1 };
+        let expected = whole(&codes).unwrap().into_iter().map(|code| code + sign * half).collect();
+        assert_eq!(whole(&offset), Some(expected), "{from}");
+        assert_eq!(offset.offset().unwrap().to_bytes().unwrap(), codes.to_bytes().unwrap(), "{from}");
+        assert_eq!(offset.to_bytes().unwrap().last().unwrap() & unused, 0, "{from}");
+    }
+}
+
+/// What two recipes in a row leave.
+#[test]
+fn recipes_cancel() {
+    let counting = counting(&[3, 4]);
+    let turned = counting.transposed().unwrap();
+    let fill = Tensor::fill(0.5, &[6]).unwrap();
+    let scaled = counting.scaled(2.0).unwrap();
+    let sum = halves(&[4, 5]).plus_low_rank(&halves(&[4, 3]), &halves(&[3, 5]), 0.5).unwrap();
+    for (found, expected) in [
+        (turned.transposed(), counting.clone()),
+        (turned.scaled(2.0).unwrap().transposed(), scaled.clone()),
+        (turned.cast(ElementType::F16).unwrap().transposed(), counting.cast(ElementType::F16).unwrap()),
+        (sum.transposed().unwrap().transposed(), sum),
+        (codes(ElementType::U4).cast(ElementType::U8).unwrap().cast(ElementType::U4), codes(ElementType::U4)),
+        (fill.reshaped(&[2, 3]), Tensor::fill(0.5, &[2, 3]).unwrap()),
+        (scaled.reshaped(&[2, 6]).unwrap().reshaped(&[3, 4]), scaled.clone()),
+        (scaled.reshaped(&[2, 6]).unwrap().reshaped(&[12]), scaled.reshaped(&[12]).unwrap()),
+    ] {
+        assert_eq!(found.unwrap(), expected);
+    }
+    // Rounding does not cancel.
+    let narrow = Tensor::fill(0.1, &[1]).unwrap().cast(ElementType::F16).unwrap();
+    assert_ne!(f32s(&narrow.cast(ElementType::F32).unwrap()), [0.1]);
+    // Columns side by side become rows one below the other, but not in three axes.
+    for dims in [&[3, 4][..], &[2, 3, 4]] {
+        let turned = Tensor::transposed(&super::tests::counting(dims)).unwrap();
+        let both = Tensor::concatenated(&[turned.clone(), turned]).unwrap();
+        let back = both.transposed().unwrap();
+        let is_transposed = matches!(back.data(), Data::Recipe(recipe) if matches!(**recipe, Recipe::Transpose(_)));
+        assert_eq!(is_transposed, dims.len() == 3);
+        let whole = Tensor::from_bytes(ElementType::F32, both.dims(), both.to_bytes().unwrap().to_vec()).unwrap();
+        assert_eq!(f32s(&back), f32s(&whole.transposed().unwrap()), "{dims:?}");
+    }
+    let half = counting.cast(ElementType::F16).unwrap().scaled(0.5).unwrap().cast(ElementType::F32).unwrap();
+    assert_eq!(f32s(&half), (0..12).map(|at| at as f32 / 2.0).collect::<Vec<_>>());
+    let nothing = super::tests::counting(&[2, 0]);
+    assert!(Tensor::concatenated(&[nothing.clone(), nothing]).unwrap().to_bytes().unwrap().is_empty());
 }

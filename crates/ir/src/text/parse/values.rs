@@ -329,6 +329,15 @@ impl Parser<'_> {
             let scales = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.scaled_by_tiles(&scales, tile, element)
+        } else if self.eat("low_rank(") {
+            let scale = self.field("scale")?;
+            let of = self.tensor(depth + 1)?;
+            self.expect(",")?;
+            let left = self.tensor(depth + 1)?;
+            self.expect(",")?;
+            let right = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.plus_low_rank(&left, &right, scale)
         } else if self.eat("ggml(") {
             let name = self.take_while(|c| c.is_alphanumeric() || c == '_');
             let format = GgmlFormat::ALL.into_iter().find(|format| format.name() == name);
