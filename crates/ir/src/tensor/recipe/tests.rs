@@ -106,7 +106,7 @@ fn small_blocks_agree_with_the_whole() {
         words(&[12, 1]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
         sum.transposed().unwrap(),
         sum,
-        counting.first_rows(1).unwrap(),
+        counting.rows(1..2).unwrap(),
         eighths(&[16]).reinterpreted(ElementType::U4, &[32]).unwrap().offset().unwrap(),
     ];
     for element in [F32, F16, BF16, F64] {
