@@ -28,6 +28,9 @@ const LARGE: i64 = 300_000_000;
 /// The multiple of the tolerance beyond which a difference is never accepted as rounding; at most the whole scale.
 const MAX_ROUNDING: f64 = 100.0;
 
+/// The same if a constant mask may hide rows, which a conversion can keep.
+const MAX_ROUNDING_OF_CONSTANT_MASKS: f64 = 10.0;
+
 /// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
 pub(crate) struct Runner<'m> {
     file: &'m ModelFile,
@@ -467,6 +470,9 @@ impl Judge<'_> {
             }
         };
         let tolerance = self.criteria.tolerance;
+        let keeps_masks = !Arithmetic::of(self.a, &self.options.runtime).is_narrow();
+        let has_masks = keeps_masks && twins.as_ref().is_ok_and(|[twin, _]| twin::has_constant_masks(&twin.graph));
+        let multiple = if has_masks { MAX_ROUNDING_OF_CONSTANT_MASKS } else { MAX_ROUNDING };
         let pick = |all: &Named, name: &str| all.iter().find(|(other, _)| other == name).cloned();
         let agree = |both: &[Named; 2], name: &str| {
             let [left, right] = both.each_ref().map(|all| pick(all, name).into_iter().collect::<Named>());
@@ -483,11 +489,11 @@ impl Judge<'_> {
             let in_f64 = agree(&plain, &output.output);
             let Some(error) = in_f64.or_else(&mut with_rounded_weights) else { continue };
             let observed = output.error().unwrap_or(0.0);
-            let is_small = in_f64.is_some() && observed <= (MAX_ROUNDING * tolerance).min(1.0);
+            let is_small = in_f64.is_some() && observed <= (multiple * tolerance).min(1.0);
             let mut explained = || {
                 let noise = noise.get_or_insert_with(|| {
                     let Ok([twin, _]) = twins else { return None };
-                    Noise::measure(twin, &plain[0], self.criteria.step()?, run).ok()
+                    Noise::measure(twin, keeps_masks, &plain[0], self.criteria.step()?, run).ok()
                 });
                 let (_, a) = pick(a, &output.output)?;
                 let (_, b) = pick(b, &output.output)?;

@@ -7,7 +7,7 @@
 mod forms;
 mod noise;
 
-pub(crate) use noise::Noise;
+pub(crate) use noise::{Noise, has_constant_masks};
 
 use crate::file::{ModelFile, Port, is_external};
 use crate::{Array, Values};

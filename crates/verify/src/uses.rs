@@ -24,7 +24,8 @@ pub(crate) enum Masking {
     /// Nothing, or it holds floats that are also used for something else.
     #[default]
     None,
-    /// Its elements say which scores count: they are compared, or multiplied by a number that hides a score.
+    /// Its elements say which scores count: they are compared, multiplied by a number that hides a score,
+    /// or become minus infinity if they are 0.
     Chosen,
     /// It is added to them, as a mask or a bias is.
     Added,
@@ -226,7 +227,11 @@ impl<'m> Graphs<'m> {
             ("Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual", _) if is_constant() => {
                 Step::Result(Traced { is_chosen: true, ..next })
             }
-            ("Not" | "And" | "Or" | "Xor", _) => Step::Result(Traced { is_chosen: true, ..next }),
+            // `log(x)` and `1 - 1 / x` hide scores if x is 0.
+            ("Div", 1) if is_constant() => Step::Result(Traced { is_chosen: true, ..next }),
+            ("Not" | "And" | "Or" | "Xor" | "Log" | "Reciprocal", _) => {
+                Step::Result(Traced { is_chosen: true, ..next })
+            }
             ("Mul" | "Div", _) if is_constant() => {
                 let hides =
                     others().any(|other| self.constant(other).and_then(float).is_some_and(|x| x.abs() >= HIDES));

@@ -152,6 +152,33 @@ fn masks_of_every_kind() {
     assert!(matches!(same, Verdict::Equal { .. }), "{same}");
 }
 
+/// The conversion of a model to `f16` need not round the scores of a row that a constant hides; that of a row of padding
+/// may.
+#[test]
+fn rows_that_a_constant_hides_in_f16() {
+    let inputs = ["scores: f32[batch, seq, seq]", "attention_mask: i64[batch, 1, seq]"];
+    let model = |mask: &str, is_narrow: bool| {
+        let mut nodes = vec![
+            node("padding = Cast(attention_mask)").int("to", 1),
+            node("zero = Sub(padding, padding)"),
+            node("given = Mul(padding, hidden)"),
+        ];
+        if is_narrow {
+            let casts = [format!("mask16 = Cast({mask})"), "scores16 = Cast(scores)".to_owned()];
+            nodes.extend(casts.iter().map(|text| node(text).int("to", 10)));
+            nodes.extend([node("sum = Add(scores16, mask16)"), node("p = Softmax(sum)").int("axis", -1)]);
+        } else {
+            nodes.extend([node(&format!("sum = Add(scores, {mask})")), node("p = Softmax(sum)").int("axis", -1)]);
+        }
+        nodes.extend([node("wide = Cast(p)").int("to", 1), node("y = Add(wide, zero)")]);
+        with(&inputs, &["y: f32[batch, seq, seq]"], nodes, &[floats("hidden", &[1], &[-1e4])])
+    };
+    let verdict = judge(&model("hidden", false), &model("hidden", true), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
+    let verdict = judge(&model("given", false), &model("given", true), false);
+    assert!(matches!(verdict, Verdict::Equal { .. }), "{verdict}");
+}
+
 #[test]
 fn integers_that_are_only_computed_with() {
     let of = |nodes: &[&str]| {

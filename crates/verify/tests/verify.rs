@@ -293,6 +293,10 @@ fn masks_are_recognized_by_what_they_do() {
         ("f32[b, s]", &["i = Sub(one, x)", "l = Mul(i, low)", "m = Add(scores, l)", "y = Softmax(m)"], ZERO_OR_ONE),
         ("i64[b, s]", &["e = Equal(x, none)", "m = Where(e, low, scores)", "y = Softmax(m)"], ZERO_OR_ONE),
         ("i64[b, s]", &["e = Cast(x)", "f = Where(e, none, low)", "m = Add(scores, f)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("bool[b, s]", &["e = Cast(x)", "l = Log(e)", "m = Add(scores, l)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("f32[b, s]", &["l = Log(x)", "m = Add(scores, l)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("f32[b, s]", &["r = Reciprocal(x)", "h = Sub(one, r)", "m = Add(scores, h)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("f32[b, s]", &["r = Div(one, x)", "h = Sub(one, r)", "m = Add(scores, h)", "y = Softmax(m)"], ZERO_OR_ONE),
         // Pooling counts the tokens too.
         (
             "i64[b, s]",

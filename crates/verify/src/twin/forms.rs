@@ -152,6 +152,33 @@ pub(super) fn write_noise(
     }
 }
 
+/// Appends nodes that add the noise of a number of at most the magnitude of [`SCORE`] to `from`, under the name `to`.
+pub(super) fn write_noise_of_score(
+    to: &str,
+    from: &str,
+    noise: [f64; 2],
+    nodes: &mut Vec<NodeProto>,
+    fresh: &mut usize,
+) {
+    let mut w = Writer { nodes, fresh, prefix: "noise", opset: 0 };
+    let (low, high) = (w.constant(-SCORE), w.constant(SCORE));
+    let from = from.to_owned();
+    let score = w.op("Max", &[&from, &low]);
+    let score = w.op("Min", &[&score, &high]);
+    let noisy = w.name();
+    write_noise(&noisy, &score, noise, nodes, fresh);
+    let mut w = Writer { nodes, fresh, prefix: "noise", opset: 0 };
+    let noise = w.op("Sub", &[&noisy, &score]);
+    w.node("Add", &[&from, &noise], vec![], to.to_owned());
+    let name = w.name();
+    if let Some(node) = w.nodes.last_mut() {
+        node.name = name;
+    }
+}
+
+/// A magnitude that scores rarely exceed.
+const SCORE: f64 = 64.0;
+
 /// Appends nodes to a graph.
 struct Writer<'n> {
     nodes: &'n mut Vec<NodeProto>,

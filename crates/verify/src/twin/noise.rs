@@ -9,7 +9,7 @@ use crate::Array;
 use crate::file::ModelFile;
 use netwright_ir::{ElementType, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// The number of times that the model runs with noise, each time with another one.
 const RUNS: u8 = 7;
@@ -26,16 +26,18 @@ pub(crate) struct Noise(BTreeMap<String, Vec<f64>>);
 
 impl Noise {
     /// Measures the effect on the outputs `exact` of a twin, which `run` runs, of a type with `step` between 1 and the
-    /// next number.
+    /// next number. If the model `keeps_masks`, because it computes in `f32`, the noise of a sum with a constant mask is that
+    /// of a score: a conversion may keep such a sum in `f32`, so it does not excuse a row that the constant hides.
     pub(crate) fn measure(
         twin: &ModelFile,
+        keeps_masks: bool,
         exact: &[(String, Array)],
         step: f64,
         run: impl Fn(&ModelFile) -> Result<Vec<(String, Array)>, String>,
     ) -> Result<Self, String> {
         let mut effects = BTreeMap::new();
         for seed in 1..=RUNS {
-            let noisy = run(&with_noise(twin, step, f64::from(seed) * 1234.567))?;
+            let noisy = run(&with_noise(twin, keeps_masks, step, f64::from(seed) * 1234.567))?;
             for ((name, exact), (_, noisy)) in exact.iter().zip(&noisy) {
                 let (Some(exact), Some(noisy)) = (exact.any().floats(), noisy.any().floats()) else { continue };
                 let effect: &mut Vec<f64> = effects.entry(name.clone()).or_insert_with(|| vec![0.0; exact.len()]);
@@ -70,8 +72,9 @@ impl Noise {
 }
 
 /// Returns the model with noise after every node of its graph that rounds.
-fn with_noise(twin: &ModelFile, step: f64, phase: f64) -> ModelFile {
+fn with_noise(twin: &ModelFile, keeps_masks: bool, step: f64, phase: f64) -> ModelFile {
     let mut graph = twin.graph.clone();
+    let sums = if keeps_masks { sums_with_constants(&graph) } else { BTreeSet::new() };
     let mut floats = floats_of(&graph);
     let (mut nodes, mut fresh) = (vec![], 0);
     for mut node in std::mem::take(&mut graph.node) {
@@ -88,11 +91,50 @@ fn with_noise(twin: &ModelFile, step: f64, phase: f64) -> ModelFile {
         node.output.iter_mut().filter(|output| !output.is_empty()).for_each(|output| output.push_str(" (exact)"));
         nodes.push(node);
         for result in results.iter().filter(|result| !result.is_empty()) {
-            forms::write_noise(result, &format!("{result} (exact)"), [step, phase], &mut nodes, &mut fresh);
+            let write = if sums.contains(result) { forms::write_noise_of_score } else { forms::write_noise };
+            write(result, &format!("{result} (exact)"), [step, phase], &mut nodes, &mut fresh);
         }
     }
     graph.node = nodes;
     twin.with_graph(graph, twin.outputs().to_vec())
+}
+
+/// A constant of which an element is less may hide scores.
+const HIDES: f64 = -1000.0;
+
+/// Returns whether the graph of a twin adds a constant mask to scores.
+pub(crate) fn has_constant_masks(graph: &GraphProto) -> bool {
+    let hides = |tensor: &TensorProto| {
+        let mut numbers = tensor.raw_data.as_chunks::<8>().0.iter().map(|eight| f64::from_le_bytes(*eight));
+        tensor.data_type == F64 && numbers.any(|number| number < HIDES)
+    };
+    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").flat_map(|node| &node.attribute);
+    let mut tensors = graph.initializer.iter().chain(constants.filter_map(|attribute| attribute.t.as_ref()));
+    tensors.any(hides) && !sums_with_constants(graph).is_empty()
+}
+
+/// Returns the sums of a constant and another value from which a softmax is computed, with only arithmetic in between.
+fn sums_with_constants(graph: &GraphProto) -> BTreeSet<String> {
+    let mut constants: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    for node in &graph.node {
+        let is_shape = matches!(node.op_type.as_str(), "Shape" | "Size");
+        if is_shape || node.input.iter().all(|name| name.is_empty() || constants.contains(name.as_str())) {
+            constants.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    let (mut scores, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for node in graph.node.iter().rev() {
+        let operator = node.op_type.as_str();
+        let is_score = node.output.first().is_some_and(|result| scores.contains(result.as_str()));
+        let is_sum = matches!(operator, "Add" | "Sum" | "Sub");
+        if operator == "Softmax" || is_score && (is_sum || ["Cast", "Div", "Mul", "Where"].contains(&operator)) {
+            scores.extend(node.input.iter().map(String::as_str));
+        }
+        if is_score && is_sum && node.input.iter().any(|name| constants.contains(name.as_str())) {
+            found.extend(node.output.iter().cloned());
+        }
+    }
+    found
 }
 
 /// Returns the inputs and initializers that are floats.
