@@ -3,6 +3,9 @@
 A mask is causal, for padding, or a bool input; it is added to scores or replaces them, with a number that hides them or
 does not. The results must stay the same in every row, including fully masked ones, whether the attention is fused or
 not; the table counts the fused ones.
+
+Rows of a constant mask must stay the same with `--dtype f16` too, however the mask is spelled, and wherever attention
+reads it.
 """
 
 import argparse
@@ -23,6 +26,112 @@ SOURCES = ["causal", "padding", "given"]
 STEPS = [f"{way}_{source}_{fill}" for way in ("add", "where") for source in SOURCES for fill in FILLS]
 STEPS += ["bias", "unknown", "constant_50", "constant_min", "constant_1e4", "sum_padding_min", "sum_padding_1e4"]
 HEADS, SIZE = 2, 8
+
+
+LOWEST = FILLS["min"]
+LENGTH = 6
+# Rows of constant masks, by the number of the first keys and that of the last key.
+ROWS = {
+    "1e4": (-1e4, -1e4),
+    "3e4": (-3e4, -3e4),
+    "1e5": (-1e5, -1e5),
+    "65504": (-65504.0, -65504.0),
+    "min": (LOWEST, LOWEST),
+    "max": (-LOWEST, -LOWEST),
+    "1e5 and 5e4": (-1e5, -5e4),
+    "min and half of it": (LOWEST, LOWEST / 2),
+    "visible": (LOWEST, 0.0),
+}
+# How a mask is computed from the constant, and where it is read.
+SPELLINGS = ["constant", "expand", "where", "mul"]
+PLACES = ["main", "if", "loop", "both"]
+
+
+def constant_mask(row, spelling, place):
+    """Returns attention whose mask, `[1, 1, 1, key]`, is a row of constants."""
+    nodes, constants, counter = [], [], itertools.count()
+
+    def constant(array, dtype=np.float32):
+        name = f"c{next(counter)}"
+        constants.append(onnx.numpy_helper.from_array(np.asarray(array, dtype), name))
+        return name
+
+    def op(into, kind, *operands, **attributes):
+        name = f"t{next(counter)}"
+        into.append(h.make_node(kind, list(operands), [name], **attributes))
+        return name
+
+    first, last = ROWS[row]
+    numbers = np.full((1, 1, 1, LENGTH), first, np.float32)
+    numbers[..., -1] = last
+    sizes = [op(nodes, "Shape", "q", start=axis, end=axis + 1) for axis in (0, 2)]
+    sizes = op(nodes, "Concat", sizes[0], constant([1], np.int64), sizes[1], constant([LENGTH], np.int64), axis=0)
+    if spelling == "where":
+        mask = op(nodes, "Where", op(nodes, "Expand", constant(numbers == 0, bool), sizes), constant(0), constant(first))
+    elif spelling == "mul":
+        kept = op(nodes, "Cast", op(nodes, "Expand", constant(numbers == 0, np.int64), sizes), to=T.FLOAT)
+        mask = op(nodes, "Mul", op(nodes, "Sub", constant(1), kept), constant(first))
+    else:
+        mask = constant(numbers)
+        mask = op(nodes, "Expand", mask, sizes) if spelling == "expand" else mask
+
+    def attend(into, query):
+        scores = op(into, "MatMul", query, op(into, "Transpose", "k", perm=[0, 1, 3, 2]))
+        scores = op(into, "Add", op(into, "Mul", scores, half), mask)
+        return op(into, "MatMul", op(into, "Softmax", scores, axis=-1), "v")
+
+    half, shape = constant(0.5), ["b", HEADS, LENGTH, SIZE]
+
+    def float_port(name):
+        return h.make_tensor_value_info(name, T.FLOAT, shape)
+
+    start = attend(nodes, "q") if place in ("main", "both") else "q"
+    body = []
+    if place == "if":
+        then, other = attend(body, "q"), []
+        no = op(other, "Neg", "q")
+        branches = [h.make_graph(*part) for part in ((body, "yes", [], [float_port(then)]), (other, "no", [], [float_port(no)]))]
+        nodes.append(h.make_node("If", ["on"], ["y"], then_branch=branches[0], else_branch=branches[1]))
+    elif place == "main":
+        nodes.append(h.make_node("Identity", [start], ["y"]))
+    else:
+        state, more = attend(body, "x"), op(body, "Identity", "more")
+        inputs = [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("more", T.BOOL, []), float_port("x")]
+        outputs = [h.make_tensor_value_info(more, T.BOOL, []), float_port(state)]
+        loop = h.make_graph(body, "step", inputs, outputs)
+        nodes.append(h.make_node("Loop", [constant(1, np.int64), "on", start], ["y"], body=loop))
+    inputs = [*map(float_port, "qkv"), h.make_tensor_value_info("on", T.BOOL, [])]
+    graph = h.make_graph(nodes, "rows", inputs, [float_port("y")], constants)
+    return h.make_model(graph, opset_imports=[h.make_opsetid("", 18)], ir_version=9)
+
+
+def judge_constant_masks(program, folder):
+    """Returns how many results in f16 differ, and how many there are. All scores are numbers of f16, up to 64."""
+    path, output = folder / "model.onnx", folder / "output.onnx"
+    random = np.random.default_rng(0)
+    arrays = {name: random.integers(-1, 2, (2, HEADS, LENGTH, SIZE)).astype(np.float32) for name in "qk"}
+    arrays["v"] = random.standard_normal((2, HEADS, LENGTH, SIZE)).astype(np.float16).astype(np.float32)
+    failed = total = 0
+    ways = {"onnx": [], **WAYS}
+    for row, spelling, place, way in itertools.product(ROWS, SPELLINGS, PLACES, ways):
+        if spelling in ("where", "mul") and ROWS[row][0] != ROWS[row][1]:
+            continue
+        onnx.save(constant_mask(row, spelling, place), path)
+        total += 1
+        outcome = judge.netwright(program, "-q", "optimize", path, "-o", output, *ways[way], "--dtype", "f16")
+        wrong = outcome.message if outcome.code else None
+        for factor in [] if wrong else [1, 8]:
+            feeds = {**arrays, "q": arrays["q"] * np.float32(factor), "on": np.array(True)}
+            sessions = [judge.session(str(file)) for file in (path, output)]
+            expected, found = (
+                session.run(None, {port.name: feeds[port.name] for port in session.get_inputs()})[0] for session in sessions
+            )
+            if not np.allclose(expected, found, 0, 4e-3):
+                wrong = f"differs by {np.abs(expected - found).max():.2g}"
+        if wrong:
+            failed += 1
+            print(f"{row}, {spelling}, {place}, f16: {way:8} {wrong}", flush=True)
+    return failed, total
 
 
 def model(steps):
@@ -144,6 +253,10 @@ def main():
                 if wrong:
                     failed += 1
                     print(f"{', '.join(steps):60} {way:8} {wrong}", flush=True)
+        if not args.chain:
+            wrong, count = judge_constant_masks(args.netwright, pathlib.Path(folder))
+            failed += wrong
+            print(f"{count} models with constant masks in f16, {wrong} failed")
     counts = ", ".join(f"{count} of {total} fused for {way}" for way, count in fused.items())
     print(f"{counts}; {failed} failed")
     sys.exit(1 if failed else 0)
