@@ -910,3 +910,45 @@ fn attributes_of_an_old_opset() {
     let text = diff(&original.graph.to_string(), &old.graph.to_string());
     common::snapshot("passes", "attributes_of_an_old_opset@convert-precision", &text);
 }
+
+/// Constants that are data: one that `f16` does not hold, or rounds further than others, stays in `f32` with its operator.
+const CONSTANTS: [(&str, &str); 9] = [
+    ("padding_outside_the_range", "%y = pad %h, [0, 0, 1, 0, 0, 1], 1e5 : f32[b, s, 6]\nreturn %y"),
+    ("choice_outside_the_range", "%y = where %keep, %h, 1e6 : f32[b, s, 4]\nreturn %y"),
+    (
+        "choice_outside_the_range_of_a_sum",
+        "%a = where %keep, %h, 1e6 : f32[b, s, 4]\n%y = add %a, %h : f32[b, s, 4]\nreturn %y",
+    ),
+    ("bound_outside_the_range", "%a = mul %h, 1e5 : f32[b, s, 4]\n%y = clip %a, -9e4, 0.5 : f32[b, s, 4]\nreturn %y"),
+    (
+        "choice_that_hides",
+        "%a = where %keep, %h, -1e9 : f32[b, s, 4]\n%y = softmax %a {axis = -1} : f32[b, s, 4]\nreturn %y",
+    ),
+    (
+        "number_that_hides_and_pads",
+        "%a = where %keep, %h, -1e9 : f32[b, s, 4]
+         %p = softmax %a {axis = -1} : f32[b, s, 4]
+         %y = pad %p, [0, 0, 1, 0, 0, 1], -1e9 : f32[b, s, 6]
+         return %y",
+    ),
+    ("subnormal_divisor", "%y = div %h, 1e-7 : f32[b, s, 4]\nreturn %y"),
+    ("subnormal_factor", "%a = mul %h, 1e-6 : f32[b, s, 4]\n%y = mul %a, 1e6 : f32[b, s, 4]\nreturn %y"),
+    (
+        "factors_of_which_one_is_subnormal",
+        "%w = parameter [1e-6, 0.5, 1.0, 2.0] : f32[4]
+         %a = mul %h, %w : f32[b, s, 4]
+         %y = tanh %a : f32[b, s, 4]
+         return %y",
+    ),
+];
+
+#[test]
+fn constants_that_are_data() {
+    for (case, body) in CONSTANTS {
+        let body = &format!("%h = tanh %x : f32[b, s, 4]\n{body}");
+        let keep = if body.contains("%keep") { ", %keep: bool[b, s, 4]" } else { "" };
+        let original = graph(&format!("%x: f32[b, s, 4]{keep}"), body);
+        let converted = check(case, to(ElementType::F16), &original);
+        check_near(case, "convert-precision", &original, &converted, 1e-2);
+    }
+}

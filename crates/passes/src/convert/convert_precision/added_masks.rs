@@ -220,6 +220,30 @@ impl Finder<'_> {
     }
 }
 
+/// Whether the result of a node is read only to be added to what a softmax or an attention reads, so that a large number
+/// in it means that a key is hidden.
+pub(super) fn hides_scores(graph: &Graph, id: NodeId) -> bool {
+    let (mut open, mut known, mut is_read) = (vec![id], HashSet::from([id]), false);
+    while let Some(id) = open.pop() {
+        let result = Value { node: id, result: 0 };
+        if graph.is_output(result) || known.len() > MAX_PATH {
+            return false;
+        }
+        for (user, at) in graph.users(result) {
+            match graph.node(user).op() {
+                Op::Softmax { .. } | Op::ScaledSoftmax { .. } => is_read = true,
+                Op::Attention { .. } if at == 3 => is_read = true,
+                Op::Opaque(opaque) if opaque.op_type.ends_with("Attention") => is_read = true,
+                op if keeps_scores(op) && graph.node(user).result_count() == 1 => {
+                    open.extend(known.insert(user).then_some(user));
+                }
+                _ => return false,
+            }
+        }
+    }
+    is_read
+}
+
 /// Whether a softmax of the result is one of scores if an operand has scores.
 fn keeps_scores(op: &Op) -> bool {
     let kind = op.kind();

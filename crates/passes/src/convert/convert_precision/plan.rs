@@ -1,6 +1,6 @@
 //! Which nodes compute in the narrow type, which stay in `f32`, and why.
 
-use super::added_masks::added_masks;
+use super::added_masks::{added_masks, hides_scores};
 use super::captured::{Captured, captured};
 use super::result_types::{refusal, unknown};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
@@ -368,18 +368,24 @@ impl Planner<'_> {
             _ if is_elementwise(kind) && !operands.is_empty() => self.constants(id, kind, first),
             _ => None,
         }
-        .or_else(|| self.outside(kind, operands))
+        .or_else(|| self.outside(id, operands))
     }
 
     /// Why a node is in `f32` because of an element of a tensor. Elements of small tensors are limited when they are
-    /// converted if they are masks, numbers that a condition chooses, or bounds.
-    fn outside(&self, kind: OpKind, operands: &[Value]) -> Own {
+    /// converted if they are masks.
+    fn outside(&self, id: NodeId, operands: &[Value]) -> Own {
         let (graph, to) = (self.graph, self.context.to);
+        let kind = graph.node(id).op().kind();
         let state = (!is_product(kind)).then_some(State::Statistic);
         operands.iter().find_map(|operand| {
             let inner = ultimate(graph, *operand);
             let tensor = graph.tensor(inner).filter(|tensor| tensor.element() != to)?;
-            let is_limited = is_limited(kind) || self.masks.contains(&inner.node);
+            // Any number of a mask that is outside the range hides; in bf16, the largest of f32 is the largest of bf16.
+            let is_limited = if may_be_mask(kind) {
+                to == ElementType::BF16 || self.is_mask(id)
+            } else {
+                is_limited(kind) || self.masks.contains(&inner.node)
+            };
             let is_large = tensor.len() > tensors::MAX_SEARCHED;
             if !is_large && is_limited || is_large && !self.context.precision.is_checked {
                 return None;
@@ -387,10 +393,22 @@ impl Planner<'_> {
             let mut known = self.magnitudes.borrow_mut();
             // A file that cannot be read is reported when it is written.
             let most = *known.entry(inner).or_insert_with(|| tensor.finite_magnitude().unwrap_or(0.0));
-            let name = graph.operand_text(inner);
-            (!self.context.holds_number(most))
-                .then(|| (format!("{name} has a number of magnitude {most:e}, outside the range of {to}"), state))
+            if self.context.holds_number(most) {
+                return None;
+            }
+            let text = number_text(graph, inner, tensor);
+            let why = if tensor.count() == 1 {
+                format!("{text} is outside the range of {to}")
+            } else {
+                format!("{text} has a number of magnitude {most:e}, outside the range of {to}")
+            };
+            Some((why, state))
         })
+    }
+
+    /// Whether a node computes a mask.
+    fn is_mask(&self, id: NodeId) -> bool {
+        self.masks.contains(&id) || hides_scores(self.graph, id)
     }
 
     /// Why an elementwise node is in `f32` because of its constants.
@@ -401,11 +419,18 @@ impl Planner<'_> {
         for operand in &operands {
             let inner = ultimate(graph, *operand);
             let Some(tensor) = graph.tensor(inner) else { continue };
-            let has_vanishing = tensor.count() <= MAX_SEARCHED
-                && elements(tensor)
-                    .is_ok_and(|all| all.iter().any(|number| *number != 0.0 && to.round(*number) == Some(0.0)));
-            if has_vanishing && kind != OpKind::Where {
-                return Some((format!("{} is 0 in {to}", number_text(graph, inner, tensor)), Some(State::Statistic)));
+            let all = if tensor.count() <= MAX_SEARCHED { elements(tensor).unwrap_or_default() } else { vec![] };
+            let vanishes = |number: &f64| *number != 0.0 && to.round(*number) == Some(0.0);
+            let is_divisor = kind == OpKind::Div && graph.operand(id, 1) == Some(*operand);
+            let why = if all.iter().any(vanishes) {
+                "is 0 in"
+            } else if tensors::rounds_far(&all, to, is_divisor) {
+                "loses digits in"
+            } else {
+                ""
+            };
+            if !why.is_empty() {
+                return Some((format!("{} {why} {to}", number_text(graph, inner, tensor)), Some(State::Statistic)));
             }
             if !self.exceeds(*operand) || !matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow) {
                 continue;
@@ -416,12 +441,16 @@ impl Planner<'_> {
                 let numbers = Numbers::of(graph, *other);
                 numbers.least >= -1.0 && numbers.most <= 1.0
             };
-            if kind == OpKind::Mul && first.is_some() && others.copied().all(|other| is_flag(&other)) {
+            if kind == OpKind::Mul
+                && first.is_some()
+                && self.is_mask(id)
+                && others.copied().all(|other| is_flag(&other))
+            {
                 continue;
             }
             return Some((
                 format!("{} is outside the range of {to}", number_text(graph, inner, tensor)),
-                Some(State::Count),
+                Some(if self.is_mask(id) { State::Count } else { State::Statistic }),
             ));
         }
         None
@@ -534,14 +563,18 @@ fn is_lookup(kind: OpKind) -> bool {
     matches!(kind, OpKind::Gather | OpKind::GatherND | OpKind::GatherElements)
 }
 
-/// Whether the largest number of a type means the same as a larger one: it hides, or it is a bound. The scales of
-/// quantized weights are not searched.
-fn is_limited(kind: OpKind) -> bool {
+/// Whether a number outside the range may hide a score in an operand of the operator.
+fn may_be_mask(kind: OpKind) -> bool {
     is_structural(kind) && !is_lookup(kind)
         || matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow | OpKind::Max | OpKind::Min | OpKind::Clip)
-        || matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::Attention)
-        || matches!(kind, OpKind::DequantizeLinear | OpKind::QuantizeLinear | OpKind::Opaque)
         || matches!(kind, OpKind::Less | OpKind::LessOrEqual | OpKind::Greater | OpKind::GreaterOrEqual | OpKind::Equal)
+}
+
+/// Whether numbers outside the range are limited: those of masks of attention. The scales of quantized weights are not
+/// searched.
+fn is_limited(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::Attention)
+        || matches!(kind, OpKind::DequantizeLinear | OpKind::QuantizeLinear | OpKind::Opaque)
 }
 
 pub(super) fn is_product(kind: OpKind) -> bool {

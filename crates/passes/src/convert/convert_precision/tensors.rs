@@ -61,3 +61,16 @@ pub(super) fn limited(graph: &mut Graph, value: Value, to: ElementType) -> Resul
         [("least", -limit), ("most", limit)].map(|(word, limit)| number(graph, value, word, ElementType::F32, limit));
     insert(graph, value, "limited", Op::Clip, &[value, least?, most?])
 }
+
+/// Whether a number is rounded by more than numbers in the middle of the range, as a share of itself or else of the
+/// largest of the numbers.
+pub(super) fn rounds_far(numbers: &[f64], to: ElementType, of_itself: bool) -> bool {
+    let share = if to == ElementType::F16 { 2_f64.powi(-11) } else { 2_f64.powi(-9) };
+    let finite = || numbers.iter().copied().filter(|number| number.is_finite());
+    let largest = finite().map(f64::abs).fold(0.0, f64::max);
+    let is_far = |number: f64| {
+        let error = to.round(number).map_or(0.0, |rounded| (rounded - number).abs());
+        error.is_finite() && error > share * if of_itself { number.abs() } else { largest }
+    };
+    finite().any(is_far)
+}
