@@ -402,7 +402,7 @@ fn rows_of_a_constant_mask_that_hide_all_keys() {
 
 /// Rows of constant masks to whose greatest number `f16` cannot add scores: the attention stays in `f32`. In the last
 /// cases, each row has a visible key.
-const HIDDEN: [(&str, &str); 9] = [
+const HIDDEN: [(&str, &str); 12] = [
     (
         "row_hidden_through_an_expand",
         "%row = parameter [-10000.0, -10000.0, -10000.0] : f32[1, 1, 1, 3]
@@ -472,6 +472,29 @@ const HIDDEN: [(&str, &str); 9] = [
            }} : f32[1, 2, 3, 3]
            return y = %p
          }} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_before_a_log_softmax",
+        "%masked = add %scores, -10000.0 : f32[1, 2, 3, 3]
+         %y = log_softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_before_exponentials",
+        "%mask = parameter [-10000.0, -10000.0, -10000.0] : f32[3]
+         %masked = add %scores, %mask : f32[1, 2, 3, 3]
+         %most = reduce_max %masked, [-1] : f32[1, 2, 3, 1]
+         %apart = sub %masked, %most : f32[1, 2, 3, 3]
+         %exponentials = exp %apart : f32[1, 2, 3, 3]
+         return %exponentials",
+    ),
+    (
+        "row_of_different_fills",
+        "%keep = parameter [false, false, false] : bool[3]
+         %fills = parameter [-3.4028235e38, -1.7e38, -3.4028235e38] : f32[3]
+         %masked = where %keep, %scores, %fills : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
          return %y",
     ),
     (

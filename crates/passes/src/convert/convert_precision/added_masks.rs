@@ -148,7 +148,11 @@ impl Finder<'_> {
         let graph = self.graph;
         let rank = || graph.operand(id, 0).and_then(|x| graph.fact(x).rank());
         let axis = match graph.node(id).op() {
-            Op::Softmax { axis } | Op::ScaledSoftmax { axis, .. } => {
+            Op::Softmax { axis }
+            | Op::ScaledSoftmax { axis, .. }
+            | Op::LogSoftmax { axis }
+            | Op::Hardmax { axis }
+            | Op::ArgMax { axis, .. } => {
                 let from_end = |axis: usize| rank()?.checked_sub(axis);
                 usize::try_from(*axis).ok().map_or_else(|| usize::try_from(-axis).ok(), from_end)
             }
@@ -157,7 +161,10 @@ impl Finder<'_> {
         let Some(axis) = axis else { return };
         let of_mask = mask.and_then(|mask| Some((mask, rows.level(mask, axis)?)));
         let (mut path, mut found): (Vec<NodeId>, Vec<(Value, f64)>) = (vec![id], of_mask.into_iter().collect());
-        let is_softmax = matches!(graph.node(id).op(), Op::Softmax { .. } | Op::ScaledSoftmax { .. });
+        // A softmax that is written out has an Exp.
+        let kind = graph.node(id).op().kind();
+        let is_softmax = matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::LogSoftmax | OpKind::Hardmax)
+            || matches!(kind, OpKind::ArgMax | OpKind::Exp);
         let mut open: Vec<Value> = graph.operand(id, 0).filter(|_| is_softmax).into_iter().collect();
         while let Some(value) = open.pop() {
             let op = graph.node(value.node).op();
@@ -171,7 +178,11 @@ impl Finder<'_> {
             if scores.is_empty() {
                 scores.clone_from(&others);
             }
-            if matches!(op.kind(), OpKind::Add | OpKind::Sum | OpKind::Sub) {
+            let is_table = |value: &Value| graph.tensor(*value).is_some_and(|tensor| tensor.count() > 1);
+            if op.kind() == OpKind::Where {
+                others.retain(is_table);
+            }
+            if matches!(op.kind(), OpKind::Add | OpKind::Sum | OpKind::Sub | OpKind::Where) {
                 found.extend(others.drain(..).filter_map(|mask| Some((mask, rows.level(mask, axis)?))));
             }
             open.extend(scores);

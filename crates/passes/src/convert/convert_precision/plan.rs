@@ -254,7 +254,7 @@ impl Planner<'_> {
         let own = self.own(id, operands);
         if let Some(why) = self.plan.kept.get(&id) {
             self.plan.reasons.extend(why.clone().map(|why| (Value { node: id, result: 0 }, why)));
-            return (Mode::Wide, State::Computed);
+            return (Mode::Wide, own.and_then(|(_, state)| state).map_or(State::Computed, goes_on));
         }
         // What is known of the operands holds beside a reason of its own.
         if is_elementwise && has(State::Statistic) {
