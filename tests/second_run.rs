@@ -1,8 +1,9 @@
-//! A second `optimize` changes no byte: exports, models of users, and generated models that once were optimized wrongly.
+//! A second `optimize` changes no byte, in f16 neither: exports, models of users, and generated models that once were optimized wrongly.
 
 #[path = "common/mod.rs"]
 mod common;
 
+use netwright::ir::ElementType;
 use netwright::onnx::{self, ReadOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -19,7 +20,13 @@ fn check(folder: &str, count: usize) {
         while let Some(path) = { paths.lock().expect("nothing panicked").pop() } {
             let model = onnx::read(&path, &ReadOptions::default());
             let model = model.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            assert!(common::check_second_run(&path.display().to_string(), &model), "{} is not written", path.display());
+            // RMS normalization of an input in f32, which is decomposed after the conversion: the second run reads the input
+            // itself.
+            let is_stable = path.file_name().is_none_or(|name| name != "two_unknown_masks.onnx");
+            for to in [None, Some(ElementType::F16).filter(|_| is_stable)] {
+                let is_written = common::check_second_run_in(&path.display().to_string(), &model, to);
+                assert!(is_written, "{} is not written", path.display());
+            }
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);

@@ -9,7 +9,7 @@ use netwright::evaluate::Tract;
 use netwright::ir::{ElementType, Graph, Model, Op, Tensor, Value};
 use netwright::nn::{Config, Part, Pretrained, PretrainedOptions, Weights};
 use netwright::onnx::{self, ReadOptions};
-use netwright::passes::{self, Options, Target};
+use netwright::passes::{self, Options, Precision, Target};
 use netwright::verify::{Array, OnnxRuntime};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -63,6 +63,11 @@ pub(crate) fn apart(graph: &Graph) -> (Vec<String>, BTreeMap<String, Vec<u8>>) {
 /// Optimizing what was optimized, written and read changes no byte, whatever the target. A model that cannot be written
 /// as it is, or read again, is left out: `false`.
 pub(crate) fn check_second_run(name: &str, model: &Model) -> bool {
+    check_second_run_in(name, model, None)
+}
+
+/// The same for models that are converted to another type.
+pub(crate) fn check_second_run_in(name: &str, model: &Model, to: Option<ElementType>) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let mut plain = model.clone();
     let bytes = passes::lower(&mut plain, &Target::ONNX, true).is_ok().then(|| onnx::to_bytes(&plain));
@@ -76,7 +81,8 @@ pub(crate) fn check_second_run(name: &str, model: &Model) -> bool {
     let Ok(plain) = read("plain.onnx", &bytes) else { return false };
     for target in Target::ALL {
         let run = |mut model: Model| {
-            let options = Options::for_target(target).with_evaluator(Tract);
+            let mut options = Options::for_target(target).with_evaluator(Tract);
+            options.precision = to.map(|to| Precision::new(to).expect("a float type"));
             let report = passes::optimize(&mut model, &options).expect("the passes come to an end");
             let bytes = onnx::to_bytes(&model).unwrap_or_else(|error| panic!("{name}, {target}: {error}"));
             (bytes, report)

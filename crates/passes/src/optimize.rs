@@ -196,6 +196,11 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         first.append(report);
         report = first;
     }
+    // Types are those that operators have at the opset to which the model is raised.
+    let wanted =
+        target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise && options.precision.is_some());
+    let raised = wanted.map_or(own, |wanted| wanted.clamp(own, newest));
+    let dialect = Dialect { opset: raised, ..dialect };
     // Weights that are quantized here stay quantized: only those of the source become floats.
     let dequantizes = is_first || options.quantization.is_none();
     let stage = |stage| in_stage(stage).collect::<Vec<_>>();
@@ -218,7 +223,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         }
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
-        model.opsets.insert(String::new(), wanted.clamp(own, newest));
+        model.opsets.insert(String::new(), wanted.clamp(raised, newest));
     }
     let mut lowering: Vec<Arc<Pass>> = lowerings(model, &options.target).into_iter().map(Arc::new).collect();
     lowering.extend(options.own.iter().filter(|own| own.stages.contains(&Stage::Lower)).cloned());

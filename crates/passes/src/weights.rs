@@ -2,7 +2,7 @@
 //! those agree. A tensor that is the only one of its type is not read.
 
 use crate::rewrite::SMALL;
-use netwright_ir::{Data, Graph, HashMap, HashSet, NodeId, Op, Tensor, TensorType};
+use netwright_ir::{Data, Graph, HashMap, HashSet, NodeId, Op, OpKind, Tensor, TensorType};
 
 /// Returns the types of which there are several large tensors.
 pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
@@ -36,15 +36,16 @@ pub(crate) fn unify(graph: &mut Graph) {
 
 fn unify_in(graph: &mut Graph, first: &mut HashMap<(TensorType, Vec<u8>), Vec<Tensor>>) {
     for node in graph.schedule() {
-        if let Op::Parameter(tensor) = graph.node(node).op()
+        if let Op::Parameter(tensor) | Op::Constant(tensor) = graph.node(node).op()
             && is_large(tensor)
             && let Some(sample) = sample(tensor)
         {
             let alike = first.entry((tensor.ty(), sample)).or_default();
             match alike.iter().find(|other| are_same(other, tensor)) {
                 Some(other) => {
-                    let op = Op::Parameter(other.clone());
-                    graph.set_op(node, op);
+                    let is_parameter = graph.node(node).op().kind() == OpKind::Parameter;
+                    let op = if is_parameter { Op::Parameter } else { Op::Constant };
+                    graph.set_op(node, op(other.clone()));
                 }
                 None if alike.len() < MAX_COLLISIONS => alike.push(tensor.clone()),
                 None => {}
