@@ -331,6 +331,25 @@ fn quantized_weights_of_narrow_floats() {
     }
 }
 
+/// tract 0.23.9 takes scales in f32 alone.
+#[test]
+fn scales_stay_in_f32_where_the_target_takes_no_others() {
+    for (case, inputs, rest) in CASES.iter().filter(|(case, ..)| *case != "half_precision") {
+        let mut model = model(inputs, &body(rest), 21);
+        let precision = Precision::new(ElementType::F16).expect("it is a float");
+        let options = options(Target::TRACT, Quantization::new(Scheme::Int8)).with_precision(precision);
+        passes::optimize(&mut model, &options).expect("it is optimized");
+        let graph = &model.graph;
+        for id in graph.schedule() {
+            if matches!(graph.node(id).op(), Op::DequantizeLinear { .. }) {
+                let scales = graph.operand(id, 1).and_then(|scales| graph.fact(scales).element());
+                assert_eq!(scales, Some(ElementType::F32), "{case}\n{graph}");
+            }
+        }
+        check_near(case, "convert-precision", graph, graph, 1e-6);
+    }
+}
+
 /// tract dequantizes once what it folds; a second run changes nothing.
 #[test]
 fn large_weights_are_dequantized_in_pieces() {

@@ -90,7 +90,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         convert::quantize_weights(requested.quantization, target),
         convert::use_block_operators(target),
         cleanup::share_constants_of_bodies(),
-        convert::convert_precision(requested.precision),
+        convert::convert_precision(requested.precision, target.weights),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
         runtime::separate_merged_heads(),

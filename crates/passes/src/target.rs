@@ -83,6 +83,7 @@ pub struct Target {
 /// Which forms of quantized weights a runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "a table of what a runtime does and does not")]
 pub struct WeightKernels {
     /// The bits of the weights in blocks that it multiplies by and looks up as they are stored, by MatMulNBits and
     /// GatherBlockQuantized of `com.microsoft`.
@@ -101,6 +102,8 @@ pub struct WeightKernels {
     /// The largest number of elements of such a weight that it dequantizes once, when it loads a model, and not in every
     /// run: tract 0.23.9 folds constants of up to 4 MB. Concatenating what is folded is folded too.
     pub folded: Option<u64>,
+    /// Whether the scales of DequantizeLinear and QuantizeLinear must be `f32`; tract 0.23.9 takes no others.
+    pub wide_scales: bool,
     /// Whether a Reshape that merges heads directly before a product with such blocks in f32 makes its result wrong:
     /// tract 0.23.9 also reshapes the blocks.
     pub reshapes_blocks: bool,
@@ -115,6 +118,7 @@ impl WeightKernels {
         odd_zeros: true,
         whole_columns: false,
         folded: None,
+        wide_scales: false,
         reshapes_blocks: false,
     };
 }
@@ -321,6 +325,7 @@ impl Target {
             odd_zeros: false,
             whole_columns: true,
             folded: Some(1 << 20),
+            wide_scales: true,
             reshapes_blocks: true,
         },
         asks_for_kernels: false,

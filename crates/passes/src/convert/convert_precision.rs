@@ -8,21 +8,19 @@ use crate::read::numbers::Numbers;
 use crate::read::rows;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
-use crate::target;
+use crate::target::{self, WeightKernels};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
 pub(crate) use plan::{is_elementwise, is_structural};
 use regex::Regex;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
-use types::{declare_computed, is_lost, loses_types, retyped, set_fact, set_type};
 
 mod added_masks;
 mod captured;
 mod plan;
 mod result_types;
 mod tensors;
-mod types;
 
 /// Casts operands, so that nodes compute in the requested type.
 ///
@@ -32,7 +30,7 @@ mod types;
 ///
 /// The branches of an If are converted with the graph; Loop and Scan keep their state in `f32`, since it accumulates
 /// from step to step. Functions and operators of unknown types keep the types that they have.
-pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
+pub(crate) fn convert_precision(precision: Option<Precision>, weights: WeightKernels) -> Pass {
     let summary = "f(x: f32) -> cast(f(cast(x) : f16)), for each node that may compute in the requested type";
     Pass::new("convert-precision", summary, Exactness::Rounding)
         .in_stages(&[Stage::Convert])
@@ -41,7 +39,7 @@ pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
             if let Some(precision) = &precision
                 && log.may_apply()
             {
-                convert(graph, precision, log);
+                convert(graph, precision, weights, log);
             }
         })
 }
@@ -49,6 +47,7 @@ pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
 /// What holds for the graph and all bodies in it.
 struct Context<'p> {
     precision: &'p Precision,
+    weights: WeightKernels,
     to: ElementType,
     dialect: Dialect,
 }
@@ -106,10 +105,22 @@ fn ultimate(graph: &Graph, mut value: Value) -> Value {
     value
 }
 
-fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
+/// The type with another element type, if it is a tensor of floats.
+fn retyped(ty: &ValueType, to: ElementType) -> ValueType {
+    match ty {
+        ValueType::Tensor(tensor) if is_converted(tensor.element) => {
+            let mut tensor = tensor.clone();
+            tensor.element = to;
+            ValueType::Tensor(tensor)
+        }
+        other => other.clone(),
+    }
+}
+
+fn convert(graph: &mut Graph, precision: &Precision, weights: WeightKernels, log: &mut Log) {
     let opset = netwright_ir::DEFAULT_OPSET;
     let fallback = Dialect { opset, with_kernels: false, lowered: &target::LOWERED };
-    let context = Context { precision, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
+    let context = Context { precision, weights, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
     let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
     let plan = Plan::of(graph, &context, &HashMap::new());
     let mut has_changed = false;
@@ -160,6 +171,31 @@ fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
         let [nodes, weights, casts] = [(done.nodes, "node"), (done.weights, "weight"), (done.casts, "cast")]
             .map(|(number, of)| count(number, of));
         log.applied(name, format!("{nodes} and {weights} are converted to {}, and {casts} inserted", precision.to));
+    }
+}
+
+/// Changes the element type of a value, as it is computed and as it is declared; returns the type that it had.
+fn set_type(graph: &mut Graph, value: Value, to: ElementType) -> Option<ElementType> {
+    let fact = graph.fact(value);
+    let own = fact.element().filter(|own| is_converted(*own) && *own != to)?;
+    let fact = Fact { ty: retyped(&fact.ty, to), elements: fact.elements.clone() };
+    set_fact(graph, value, fact);
+    Some(own)
+}
+
+/// Declares an output with the type in which it is computed.
+fn declare_computed(graph: &mut Graph, at: usize) {
+    let Some(output) = graph.outputs().get(at).cloned().filter(|output| is_float(graph, output.value)) else { return };
+    if let Some((declared, element)) = output.declared.zip(graph.fact(output.value).element()) {
+        graph.declare_output(output.value, &retyped(&declared, element));
+    }
+}
+
+fn set_fact(graph: &mut Graph, value: Value, fact: Fact) {
+    let declared = graph.declared(value).zip(fact.element()).map(|(declared, element)| retyped(declared, element));
+    graph.set_fact(value, fact);
+    if let Some(declared) = declared {
+        graph.declare(value, declared);
     }
 }
 
@@ -316,14 +352,15 @@ impl<'c> Converter<'c> {
             return;
         }
         let own = graph.operands(id);
-        // Casts that a node does not read in the end would count as a change in every round.
-        if *mode == Mode::Narrow && loses_types(graph, id, &own) {
-            return self.keep_wide(graph, id);
-        }
         let operands = self.operands_in_types(graph, id);
         let facts = match self.inferred(graph, id, &operands) {
             Some(facts) => facts,
-            None if *mode == Mode::Narrow => return self.keep_wide(graph, id),
+            None if *mode == Mode::Narrow => {
+                let name = graph.value_name(Value { node: id, result: 0 }).clone();
+                self.done.kept.push((name, format!("not converted: its results are not known in {to}")));
+                self.plan.set_mode(id, Mode::Wide);
+                return self.convert_node(graph, id, &Mode::Wide);
+            }
             // The operands keep their types, and so do the results.
             None => graph.results(id).map(|value| graph.fact(value).clone()).collect(),
         };
@@ -354,14 +391,6 @@ impl<'c> Converter<'c> {
         }
         self.done.has_changed |= is_converted_node;
         self.done.nodes += usize::from(is_converted_node && *mode == Mode::Narrow);
-    }
-
-    /// Leaves a node in `f32` whose results are not known in the narrow type.
-    fn keep_wide(&mut self, graph: &mut Graph, id: NodeId) {
-        let name = graph.value_name(Value { node: id, result: 0 }).clone();
-        self.done.kept.push((name, format!("not converted: its results are not known in {}", self.context.to)));
-        self.plan.set_mode(id, Mode::Wide);
-        self.convert_node(graph, id, &Mode::Wide);
     }
 
     /// Converts a node with bodies: the branches of an If have the types that they compute, and the state of Loop and
@@ -463,7 +492,8 @@ impl<'c> Converter<'c> {
         let elements: Vec<_> = operands.iter().map(|value| graph.fact((*value)?).element()).collect();
         let results: Vec<_> = facts.iter().map(Fact::element).collect();
         self.context.dialect.allows(node.op(), &elements, &results).ok()?;
-        (!is_lost(graph, id, &facts)).then_some(facts)
+        let is_lost = |(value, fact): (Value, &Fact)| is_float(graph, value) && fact.element().is_none();
+        (!graph.results(id).zip(&facts).any(is_lost)).then_some(facts)
     }
 
     /// A value in a type: itself, a tensor that is converted, or a cast.

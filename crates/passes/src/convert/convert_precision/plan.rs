@@ -396,7 +396,7 @@ impl Planner<'_> {
             if self.context.holds_number(most) {
                 return None;
             }
-            let text = number_text(graph, inner, tensor);
+            let text = tensors::number_text(graph, inner, tensor);
             let why = if tensor.count() == 1 {
                 format!("{text} is outside the range of {to}")
             } else {
@@ -430,7 +430,10 @@ impl Planner<'_> {
                 ""
             };
             if !why.is_empty() {
-                return Some((format!("{} {why} {to}", number_text(graph, inner, tensor)), Some(State::Statistic)));
+                return Some((
+                    format!("{} {why} {to}", tensors::number_text(graph, inner, tensor)),
+                    Some(State::Statistic),
+                ));
             }
             if !self.exceeds(*operand) || !matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow) {
                 continue;
@@ -449,7 +452,7 @@ impl Planner<'_> {
                 continue;
             }
             return Some((
-                format!("{} is outside the range of {to}", number_text(graph, inner, tensor)),
+                format!("{} is outside the range of {to}", tensors::number_text(graph, inner, tensor)),
                 Some(if self.is_mask(id) { State::Count } else { State::Statistic }),
             ));
         }
@@ -594,10 +597,4 @@ fn is_bounded(graph: &Graph, id: NodeId, context: &Context<'_>) -> bool {
         Op::Clip => [1, 2].into_iter().all(|at| bound(at).is_some_and(|bound| context.holds_number(bound))),
         _ => false,
     }
-}
-
-/// A constant as reasons name it: its number, or its name.
-fn number_text(graph: &Graph, value: Value, tensor: &Tensor) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "a constant in f32 is printed as one")]
-    tensor.float().map_or_else(|| graph.operand_text(value), |number| format!("{:e}", number as f32))
 }

@@ -2,11 +2,15 @@
 
 use super::{Context, is_converted, is_float, retyped};
 use netwright_ir::infer::{NeverZero, Operands};
-use netwright_ir::{ElementType, Fact, Graph, NodeId, Value, ValueType};
+use netwright_ir::{ElementType, Fact, Graph, NodeId, Op, Value, ValueType};
 
 /// Returns why a node cannot compute in the narrow type: because of the types that it accepts, or because the type of a
 /// result would not be known.
 pub(super) fn refusal(graph: &Graph, id: NodeId, context: &Context<'_>) -> Option<String> {
+    let is_of_scales = matches!(graph.node(id).op(), Op::DequantizeLinear { .. } | Op::QuantizeLinear { .. });
+    if is_of_scales && context.weights.wide_scales {
+        return Some(format!("the target has no scales in {}", context.to));
+    }
     let node = graph.node(id);
     let op = node.op();
     let operands = graph.operands(id);

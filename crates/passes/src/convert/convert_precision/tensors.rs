@@ -74,3 +74,9 @@ pub(super) fn rounds_far(numbers: &[f64], to: ElementType, of_itself: bool) -> b
     };
     finite().any(is_far)
 }
+
+/// A constant as reasons name it: its number, or its name.
+pub(super) fn number_text(graph: &Graph, value: Value, tensor: &Tensor) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a constant in f32 is printed as one")]
+    tensor.float().map_or_else(|| graph.operand_text(value), |number| format!("{:e}", number as f32))
+}
