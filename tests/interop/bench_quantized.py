@@ -18,7 +18,7 @@ import sys
 import numpy as np
 from bench_speed import run, seconds, session
 
-ROUNDS = 21
+ROUNDS = 25
 
 PEER = """
 import sys

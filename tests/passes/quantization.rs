@@ -334,11 +334,13 @@ fn quantized_weights_of_narrow_floats() {
 /// tract 0.23.9 takes scales in f32 alone.
 #[test]
 fn scales_stay_in_f32_where_the_target_takes_no_others() {
-    for (case, inputs, rest) in CASES.iter().filter(|(case, ..)| *case != "half_precision") {
+    for (case, inputs, rest) in CASES {
         let mut model = model(inputs, &body(rest), 21);
         let precision = Precision::new(ElementType::F16).expect("it is a float");
-        let options = options(Target::TRACT, Quantization::new(Scheme::Int8)).with_precision(precision);
-        passes::optimize(&mut model, &options).expect("it is optimized");
+        let options = options(Target::TRACT, Quantization::new(Scheme::Int8));
+        let mut wide = model.clone();
+        passes::optimize(&mut wide, &options).expect("it is optimized");
+        passes::optimize(&mut model, &options.with_precision(precision)).expect("it is optimized");
         let graph = &model.graph;
         for id in graph.schedule() {
             if matches!(graph.node(id).op(), Op::DequantizeLinear { .. }) {
@@ -346,7 +348,7 @@ fn scales_stay_in_f32_where_the_target_takes_no_others() {
                 assert_eq!(scales, Some(ElementType::F32), "{case}\n{graph}");
             }
         }
-        check_near(case, "convert-precision", graph, graph, 1e-6);
+        check_near(case, "convert-precision", &wide.graph, graph, 5e-3);
     }
 }
 
@@ -368,10 +370,7 @@ fn large_weights_are_dequantized_in_pieces() {
             if symmetric {
                 writeln!(text, "{case}\n{}", passes::diff(&before, &in_pieces.graph.to_string())).expect("text grows");
             }
-            // tract has no DequantizeLinear with scales in f16.
-            if case != "half_precision" {
-                check_near(case, "quantize-weights", &whole.graph, &in_pieces.graph, 1e-6);
-            }
+            check_near(case, "quantize-weights", &whole.graph, &in_pieces.graph, 1e-6);
             check_second_run(case, target, &in_pieces);
         }
     }

@@ -288,7 +288,9 @@ impl Weight<'_> {
             if is_whole { Ok(tensor.reshaped(&[tensor.count()])?) } else { laid_out(tensor) }
         };
         let codes = laid_out(quantized.codes())?;
-        let parts = [Some(("scales", quantized.scales())), quantized.zeros().map(|zeros| ("zeros", zeros))];
+        let is_wide = !has_kernel && self.target.weights.wide_scales && self.tensor.element() != ElementType::F32;
+        let scales = if is_wide { quantized.scales().cast(ElementType::F32)? } else { quantized.scales().clone() };
+        let parts = [Some(("scales", &scales)), quantized.zeros().map(|zeros| ("zeros", zeros))];
         let parts = parts.into_iter().flatten().map(|(word, part)| Ok((word, scaled(part)?)));
         let parts = parts.collect::<Result<Vec<_>, Skip>>()?;
         let block_size = if is_whole { 0 } else { i64::try_from(size).map_err(|_| Skip::NoMatch)? };
@@ -297,11 +299,18 @@ impl Weight<'_> {
         let dialect = graph.dialect();
         graph.set_dialect(None);
         let most = self.target.weights.folded.filter(|most| is_whole && codes.count() > *most);
+        let narrow = cast(self.tensor.element());
         let (op, operands) = if let Some(most) = most {
-            (Op::Concat { axis: 0 }, self.in_pieces(graph, most, &op, &codes, &parts)?)
+            let mut pieces = self.in_pieces(graph, most, &op, &codes, &parts)?;
+            if is_wide {
+                let narrowed = pieces.iter().map(|piece| insert(graph, self.root, "narrow", narrow.clone(), &[*piece]));
+                pieces = narrowed.collect::<Result<_, _>>()?;
+            }
+            (Op::Concat { axis: 0 }, pieces)
         } else {
             let all = std::iter::once(("codes", codes)).chain(parts);
-            (op, all.map(|(word, part)| self.parameter(graph, word, part)).collect::<Result<Vec<_>, Skip>>()?)
+            let parts = all.map(|(word, part)| self.parameter(graph, word, part)).collect::<Result<Vec<_>, Skip>>()?;
+            if is_wide { (narrow, vec![insert(graph, self.root, "wide", op, &parts)?]) } else { (op, parts) }
         };
         let floats = match &turned {
             None => become_op(graph, self.root, op, &operands, "").map(|_| self.root),
