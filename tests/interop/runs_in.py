@@ -37,6 +37,7 @@ KNOWN_IN_TRACT = {
     "found/shape_of_one_axis_is_a_slice_at_an_old_opset.onnx",
     # The bodies of an If or Scan have other sizes than tract infers.
     "found/attention_in_one_branch.onnx",
+    "found/attention_is_decomposed_beside_one_that_is_formed.onnx",
     "found/identity_ends_a_body.onnx",
     "found/size_in_a_body_is_unknown.onnx",
     # The positions of a RotaryEmbedding are computed from sizes, which are not i64 in tract.
