@@ -136,7 +136,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     for (_, path) in &files {
         inputs.expect_other("the output", path)?;
     }
-    // A file that is named on the command line may be replaced, whatever it is.
+    // A file that is named on the command line may be replaced: its name ends in .onnx.
     let foreign = files.iter().find(|(_, path)| !args.is_file() && path.exists() && !is_built(path));
     if let Some((_, path)) = foreign {
         let text = format!(

@@ -2,6 +2,7 @@
 
 use crate::output::in_line;
 use crate::overwrite::folder_of;
+use crate::suggest;
 use netwright::files::Source;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
     source.read_at(0, start).ok()?;
     let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
     let name = in_line(path);
+    let part = || build_folder(path).unwrap_or_else(|| "name an ONNX model".to_owned());
     let export = "export it with torch.onnx.export, or build the Hugging Face folder that it belongs to: `netwright build \
                   FOLDER -o model.onnx`";
     Some(match start {
@@ -32,7 +34,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
             ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from".to_owned())
         }
         [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", build(&name)),
-        [_, _, _, _, _, _, 0, 0, b'{', ..] => ("a safetensors file", build(&in_line(folder_of(path)))),
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => ("a safetensors file", part()),
         _ if text.starts_with("version https://git-lfs") => (
             "a pointer of Git LFS",
             "fetch the file with `git lfs pull`, or download the model with `hf download`".to_owned(),
@@ -42,7 +44,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
             "download the file itself; on the Hugging Face Hub, its address contains /resolve/ instead of /blob/"
                 .to_owned(),
         ),
-        _ if text.starts_with('{') && text.is_ascii() => ("a JSON file", build(&in_line(folder_of(path)))),
+        _ if text.starts_with('{') && text.is_ascii() => ("a JSON file", part()),
         _ => return None,
     })
 }
@@ -50,4 +52,10 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
 /// Returns the help for the weights of a model.
 pub(crate) fn build(source: &str) -> String {
     format!("build an ONNX model from it: netwright build {source} -o model.onnx")
+}
+
+/// Returns the help for a file of a Hugging Face folder; `None` if its folder is not one.
+fn build_folder(path: &Path) -> Option<String> {
+    let folder = folder_of(path);
+    suggest::is_source_folder(folder).then(|| build(&in_line(folder)))
 }

@@ -3,10 +3,11 @@
 use crate::args::{Engine, Eval};
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
+use crate::overwrite::same_file;
 use crate::runtimes;
 use crate::source::{self, Source, failed};
 use netwright::files::{self, Code, FileError};
-use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer};
+use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer, used_graphs};
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -60,6 +61,13 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
     paths.iter().try_for_each(|path| source::expect(path).and_then(|()| source::expect_reads_tokens(path)))?;
     let models = paths.iter().map(|path| Loaded::open(path, args.runtime, args.no_cache, &runtime, output));
     let models = models.collect::<Result<Vec<_>, Failure>>()?;
+    if let [first, second] = &models[..] {
+        let [own, other] = [first, second].map(|model| used_graphs(&model.source.path));
+        if own.len() == other.len() && own.iter().zip(&other).all(|(own, other)| same_file(own, other)) {
+            let [first, second] = [first, second].map(|model| in_line(&model.path));
+            output.warn(&format!("{first} and {second} are one model, so that they do not differ"))?;
+        }
+    }
     let kind = models[0].model.kind();
     if models.iter().any(|other| other.model.kind() != kind) {
         let text = "one model predicts tokens, and the other does not\n  help: compare models for the same task";

@@ -89,6 +89,14 @@ impl Output<'_> {
         Ok(())
     }
 
+    /// Prints what a command chose to standard error, unless `--quiet` is given.
+    pub(crate) fn note(self, text: &str) -> Result<(), Failure> {
+        if !self.quiet {
+            writeln!(io::stderr(), "{}", printable(text))?;
+        }
+        Ok(())
+    }
+
     /// With `--verbose`, prints every applied rewrite to standard error.
     pub(crate) fn rewrites(self, applied: &[Event]) -> Result<(), Failure> {
         if self.verbose {

@@ -116,7 +116,8 @@ impl Inputs {
         if same_file(path, model) {
             return Ok(());
         }
-        self.expect_other("the output", path)
+        self.expect_other("the output", path)?;
+        expect_model(path)
     }
 
     /// Returns the identities of the files, for the writer of external data.
@@ -151,6 +152,26 @@ pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
             in_line(folder)
         ))),
     }
+}
+
+/// Checks that an output model replaces no file of another kind. A name that ends in `.onnx` is that of a model.
+pub(crate) fn expect_model(path: &Path) -> Result<(), Failure> {
+    if has_extension(path, &["onnx"]) || !path.is_file() || is_model(path) {
+        return Ok(());
+    }
+    Err(Misuse::Replaces.failure(format!(
+        "{} exists and is not an ONNX model\n  help: name a file that ends in .onnx, or remove this one",
+        in_line(path)
+    )))
+}
+
+/// Returns whether a file is empty, or begins with the IR version as every ONNX model does: a tag and a small number.
+fn is_model(path: &Path) -> bool {
+    const IR_VERSION: u8 = 1 << 3;
+    Source::open(path).is_ok_and(|file| {
+        let mut start = [0; 2];
+        file.len() == 0 || file.read_at(0, &mut start).is_ok() && start[0] == IR_VERSION && start[1] < 0x80
+    })
 }
 
 /// Returns the folder in which a path lies.

@@ -11,9 +11,9 @@ use crate::suggest;
 use clap::Parser;
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
-use netwright::generate::{has_graphs, unused_graphs};
+use netwright::generate::{has_graphs, unused_graphs, used_graphs};
 use netwright::ir::fingerprint;
-use netwright::nn::{OpenError, Pretrained, PretrainedOptions, Task};
+use netwright::nn::{OpenError, Pretrained, PretrainedOptions, Task, Weights};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,9 +53,14 @@ impl Source {
 /// weights, name, size and time are.
 const MAX_HASHED: u64 = 1 << 20;
 
-/// Returns whether a path names ONNX files.
+/// Returns whether a path names ONNX files. A folder with weights is built, whatever ONNX files lie beside them.
 fn has_model(path: &Path) -> bool {
-    suggest::has_extension(path, &["onnx"]) || path.is_dir() && has_graphs(path)
+    suggest::has_extension(path, &["onnx"]) || path.is_dir() && has_graphs(path) && !has_weights(path)
+}
+
+/// Returns whether a folder has all that `build` needs.
+fn has_weights(folder: &Path) -> bool {
+    folder.join("config.json").is_file() && Weights::are_in(folder)
 }
 
 /// Checks that a path names ONNX files, or something that `build` reads.
@@ -72,7 +77,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
     if suggest::has_extension(path, &["onnx"]) {
         suggest::expect_onnx(path)?;
     } else {
-        suggest::expect_source(&path.to_string_lossy(), &[])?;
+        suggest::suggest_source(&path.to_string_lossy(), &[])?;
     }
     if !path.exists() {
         return Err(Failure::usage_with(Code::FileMissing, text("does not exist")));
@@ -130,11 +135,23 @@ fn other_kind(path: &Path, what: &str, expected: &str) -> Failure {
 
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.
 pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) -> Result<Source, Failure> {
-    if has_model(path) {
-        let unused = if path.is_dir() { unused_graphs(path) } else { vec![] };
-        if !unused.is_empty() {
-            let names: Vec<String> = unused.iter().map(|file| in_line(file)).collect();
-            output.warn(&format!("not used: {}; to use one, name its file", names.join(", ")))?;
+    let is_used = has_model(path);
+    let unused = match path.is_dir() {
+        true if is_used => unused_graphs(path),
+        true => suggest::with_extensions(path, &["onnx"]),
+        false => vec![],
+    };
+    if !unused.is_empty() {
+        let names: Vec<String> = unused.iter().map(|file| in_line(file)).collect();
+        let why = if is_used { "" } else { ", as the weights in the folder are built" };
+        output.warn(&format!("not used: {}{why}; to use one, name its file", names.join(", ")))?;
+    }
+    if is_used {
+        if let [graph] = used_graphs(path).as_slice()
+            && path.is_dir()
+            && !graph.ends_with("model.onnx")
+        {
+            output.note(&format!("using {}", in_line(graph)))?;
         }
         return Ok(Source { path: path.to_owned(), _keeps: Keeps::Nothing });
     }

@@ -6,6 +6,7 @@ use crate::output::in_line;
 use crate::overwrite::folder_of;
 use netwright::files::{FileError, entries};
 use netwright::ir::nearest::meant;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The maximum number of files of a folder that are listed.
@@ -18,10 +19,6 @@ const MAX_LISTED: usize = 8;
 pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     let name = in_line(path);
     let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
-    let missing = |help: String| {
-        let error = FileError::NotFound { path: path.to_owned() };
-        Err(Failure::usage(error).with_help(Some(&help)))
-    };
     if path.is_dir() {
         let help = match models_of(path).as_slice() {
             [] if path.join("config.json").is_file() => contents::build(&name),
@@ -34,13 +31,23 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
         let text = format!("{path:?} is {what}, not an ONNX model\n  help: {help}");
         return Err(Failure::model_with(Misuse::Path.code(), text));
     }
-    if path.symlink_metadata().is_err() {
+    if is_missing(path) {
         let neighbors = with_extensions(folder_of(path), &["onnx"]);
-        if let Some(near) = meant_path(path, &neighbors) {
-            return missing(format!("did you mean {near}?"));
-        }
+        let help = meant_path(path, &neighbors).map(|near| format!("did you mean {near}?"));
+        return Err(missing(path, help.as_deref().unwrap_or(CORRECT)));
     }
     Ok(())
+}
+
+/// The help for a path of the call that resembles no other.
+const CORRECT: &str = "correct the path";
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn missing(path: &Path, help: &str) -> Failure {
+    Failure::usage(FileError::NotFound { path: path.to_owned() }).with_help(Some(help))
 }
 
 /// Returns the ONNX files in a folder, and those in its folder `onnx`, as on the Hugging Face Hub; none if the path is not a
@@ -61,18 +68,37 @@ pub(crate) fn is_source_folder(path: &Path) -> bool {
 /// # Errors
 /// If it is an ONNX file, a folder without a configuration, or does not exist; the help names what it may mean.
 pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
+    suggest_source(source, presets)?;
+    let path = Path::new(source);
+    if is_missing(path) {
+        return Err(missing(path, CORRECT));
+    }
+    if path.is_dir() && !is_source_folder(path) {
+        let text = "has no config.json, so it is not a Hugging Face folder\n  help: name a folder such as `hf download NAME \
+                    --local-dir DIR` writes";
+        return Err(Misuse::Path.failure(format!("{path:?} {text}")));
+    }
+    Ok(())
+}
+
+/// Like [`expect_source`], but fails only if something else may be meant.
+pub(crate) fn suggest_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
     let path = Path::new(source);
     let name = in_line(path);
     let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
-    let missing = |help: String| {
-        let error = FileError::NotFound { path: path.to_owned() };
-        Err(Failure::usage(error).with_help(Some(&help)))
-    };
+    let missing = |help: String| Err(missing(path, &help));
     let is_part = has_extension(path, &["safetensors", "json", "pt", "pth", "bin", "ckpt"]);
     if path.is_file() && is_part {
         let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
         let folder = folder.as_deref().unwrap_or(".");
-        return fail("is a file of a model", format!("build its folder: `netwright build {folder} -o model.onnx`"));
+        let help = if is_source_folder(Path::new(folder)) {
+            format!("build its folder: `netwright build {folder} -o model.onnx`")
+        } else {
+            "name a Hugging Face folder, which has the weights and a config.json, or export the model with \
+             torch.onnx.export"
+                .to_owned()
+        };
+        return fail("is a file of a model", help);
     }
     if path.is_file() && has_extension(path, &["onnx"]) {
         return fail(
@@ -96,7 +122,7 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
             None => Ok(()),
         };
     }
-    if path.symlink_metadata().is_err() {
+    if is_missing(path) {
         if let Some(preset) = meant(source, presets.iter().copied()) {
             return missing(format!("did you mean the preset {preset}?"));
         }
@@ -154,7 +180,8 @@ pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().is_some_and(|own| extensions.iter().any(|extension| own.eq_ignore_ascii_case(extension)))
 }
 
-fn with_extensions(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+/// Returns the files of a folder with one of these extensions.
+pub(crate) fn with_extensions(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     entries(folder).into_iter().filter(|path| has_extension(path, extensions)).collect()
 }
 

@@ -200,6 +200,8 @@ fn mistakes_get_a_suggestion() {
     for name in ["b.onnx", "a.onnx"] {
         fs::copy(at.join("model.onnx"), at.join("several").join(name)).expect("copied");
     }
+    fs::create_dir(at.join("lone")).expect("a folder");
+    fs::copy(at.join("bert/model.safetensors"), at.join("lone/lone.safetensors")).expect("copied");
     fs::create_dir_all(at.join("hub/onnx")).expect("a folder");
     fs::copy(at.join("model.onnx"), at.join("hub/onnx/model.onnx")).expect("copied");
     for (file, text) in [
@@ -245,6 +247,11 @@ fn mistakes_get_a_suggestion() {
         (&["optimize", "model.onnx", "--dim", "batch_size=1"], "help: did you mean `batch`?"),
         (&["optimize", "model.onnx", "--dim", "rows=1"], "help: choose from batch, seq"),
         (&["optimize", "model.onnx", "--dim", "batch=1,seq=16"], "give --dim once for each symbol"),
+        (&["optimize", "model.onnx", "--rename-dim", "batch=b,seq=s"], "give the flag once for each pair"),
+        (
+            &["merge", "model.onnx", "model.onnx", "-o", "out", "--connect", "a=b,c=d"],
+            "give the flag once for each pair",
+        ),
         (&["optimize", "model.onnx", "--dim", "batch=one"], "help: the size of batch must be a number"),
         (&["verify", "model.onnx", "--dim", "batch=one"], "help: the size of batch must be a number"),
         (&["optimize", "model.onnx", "--fp16"], "tip: use --dtype f16\n"),
@@ -258,7 +265,19 @@ fn mistakes_get_a_suggestion() {
         (&["verify", "page.onnx"], "is a web page, not an ONNX model"),
         (&["verify", "model.onnx", "--inputs", "model.pt"], "it is a zip archive, such as NumPy's .npz; unpack it"),
         (&["inspect", "pointer.onnx"], "is a pointer of Git LFS, not an ONNX model"),
-        (&["build", "model.pt", "-o", "out"], "help: build its folder: `netwright build . -o model.onnx`"),
+        (
+            &["build", "model.pt", "-o", "out"],
+            "help: name a Hugging Face folder, which has the weights and a config.json",
+        ),
+        (
+            &["optimize", "lone/lone.safetensors"],
+            "is a safetensors file, not an ONNX model\n  help: name an ONNX model\n",
+        ),
+        (&["build", "no/such", "-o", "out"], "\"no/such\" does not exist\n"),
+        (&["build", "absent", "-o", "out"], "\"absent\" does not exist\n  help: correct the path\n"),
+        (&["build", "absent.gguf", "-o", "out"], "\"absent.gguf\" does not exist\n  help: correct the path\n"),
+        (&["build", "lone", "-o", "out"], "\"lone\" has no config.json, so it is not a Hugging Face folder\n"),
+        (&["check", "absent.onnx"], "\"absent.onnx\" does not exist\n  help: correct the path\n"),
         (&["build", "bert/config.json", "-o", "out"], "help: build its folder: `netwright build bert -o model.onnx`"),
         (&["build", "gpt2-medium", "-o", "out"], "`hf download gpt2-medium --local-dir gpt2-medium`"),
         (&["build", "https://huggingface.co/a/b/tree/main", "-o", "out"], "`hf download a/b --local-dir b`"),

@@ -219,6 +219,28 @@ fn what_is_refused() {
     snapshot("generate_refusals", &text);
 }
 
+/// A folder with weights is built, whatever models lie in it, and others are named.
+#[test]
+fn the_weights_of_a_folder_are_used() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("text.txt"), "the dog in a\n").expect("it is written");
+    let other = in_repository("tests/families/llama_linear");
+    let other = other.to_str().expect("UTF-8");
+    run(at, &["build", other, "-o", "llama/other.onnx", "--with-past", "-q"], 0);
+    copy(&at.join("llama"), &at.join("alone"));
+    fs::remove_file(at.join("alone/model.safetensors")).expect("it is removed");
+    let mut text = String::new();
+    for model in ["llama", "alone"] {
+        let arguments = ["generate", model, "--prompt", "a", "--max-new-tokens", "1", "--greedy"];
+        text.push_str(&run(at, &arguments, 0));
+    }
+    text.push_str(&run(at, &["eval", "llama", "llama/other.onnx", "--text", "text.txt"], 0));
+    text.push_str(&run(at, &["eval", "alone", "alone/other.onnx", "--text", "text.txt"], 0));
+    text.push_str(&run(at, &["eval", "alone", "--text", "text.txt", "--quiet"], 0));
+    snapshot("weights_beside_models", &text);
+}
+
 /// A text is put to one model, or to two.
 #[test]
 fn models_are_evaluated() {

@@ -75,6 +75,46 @@ fn no_input_is_replaced() {
     assert!(netwright(at, &["-q", "check", "m.onnx"]).status.success());
 }
 
+/// Each command that writes a model replaces models and empty files, and nothing else.
+#[test]
+fn only_models_are_replaced() {
+    let folder = with_model();
+    let at = folder.path();
+    let commands: [&[&str]; 7] = [
+        &["optimize", "m.onnx"],
+        &["strip", "m.onnx"],
+        &["extract", "m.onnx"],
+        &["upgrade", "m.onnx", "--opset", "23"],
+        &["embed", "m.onnx"],
+        &["externalize", "m.onnx"],
+        &["merge", "m.onnx", "n.onnx", "--allow-unconnected"],
+    ];
+    fs::copy(at.join("m.onnx"), at.join("n.onnx")).expect("a copy");
+    fs::copy(in_repository("tests/families/bert/model.safetensors"), at.join("weights")).expect("a copy");
+    fs::write(at.join("config.json"), "{}").expect("a file");
+    fs::write(at.join("text.txt"), "text\n").expect("a file");
+    let before = contents(at);
+    for command in commands {
+        for name in ["weights", "config.json", "text.txt"] {
+            let run = netwright(at, &[command, &["-o", name]].concat());
+            let stderr = String::from_utf8_lossy(&run.stderr);
+            let message = format!(
+                "error[NW0709]: {name} exists and is not an ONNX model\n  help: name a file that ends in .onnx, or remove \
+                 this one\n"
+            );
+            assert!(run.status.code() == Some(2) && stderr.ends_with(&message), "{command:?}: {stderr}");
+        }
+        assert!(contents(at) == before, "{command:?}");
+    }
+    fs::write(at.join("empty"), "").expect("a file");
+    for name in ["empty", "empty", "/dev/null"] {
+        let run = netwright(at, &["-q", "strip", "m.onnx", "-o", name]);
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success() || name == "/dev/null" && !stderr.contains("NW0709"), "{name}: {stderr}");
+    }
+    assert!(netwright(at, &["-q", "check", "empty"]).status.success());
+}
+
 #[test]
 fn a_reproducer_replaces_nothing() {
     let folder = with_model();

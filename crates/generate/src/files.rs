@@ -46,6 +46,12 @@ pub fn has_graphs(folder: impl AsRef<Path>) -> bool {
     !graphs(&graph_folder(folder.as_ref())).is_empty()
 }
 
+/// Returns the graphs of a model, which is a folder or a file; none if the folder does not tell which they are.
+pub fn used_graphs(model: impl AsRef<Path>) -> Vec<PathBuf> {
+    let parts = parts(model.as_ref()).ok();
+    parts.into_iter().flat_map(|parts| parts.encoder.into_iter().chain([parts.decoder]).chain(parts.later)).collect()
+}
+
 /// Returns the graphs of a folder that are not used, where others of them are.
 pub fn unused_graphs(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let folder = folder.as_ref();

@@ -215,6 +215,11 @@ impl Weights {
         Ok(Weights::Trained(renamed(all)))
     }
 
+    /// Returns whether a folder has weights, which [`open_folder`](Self::open_folder) reads.
+    pub fn are_in(folder: impl AsRef<Path>) -> bool {
+        Self::file_of(folder.as_ref()).is_file()
+    }
+
     /// Returns the weights file of a folder, or the index of its shards.
     pub(crate) fn file_of(folder: &Path) -> PathBuf {
         let names =

@@ -99,6 +99,9 @@ pub(crate) struct Rewrite {
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        Some((_, new)) if new.split_once(',').is_some_and(|(_, next)| next.contains('=')) => {
+            Err("expected one pair of names: give the flag once for each pair".to_owned())
+        }
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err("expected two names, such as a=b".to_owned()),
     }
