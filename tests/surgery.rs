@@ -135,6 +135,30 @@ fn declared_types_and_defaults_limit_sizes() {
 }
 
 #[test]
+fn outputs_are_declared_with_the_sizes_that_are_inferred() {
+    // The file's outputs have symbols of their own, an unknown size and no shape.
+    let declared = ["f32[exp_dim_0, exp_dim_1, 4]", "f32[?, exp_dim_1, 4]", "f32[*]"];
+    let outcome = |(title, sizes): (&str, &[(&str, &str)])| {
+        let outcomes = declared.map(|declared| {
+            let mut model = model("g(%x: f32[batch, seq, 4]) {\n%y = exp %x : f32[batch, seq, 4]\nreturn %y\n}");
+            let output = model.graph.outputs()[0].value;
+            let ty = self::model(&format!("g(%x: {declared}) {{\nreturn %x\n}}")).graph;
+            model.graph.declare_output(output, &ty.fact(ty.outputs()[0].value).ty);
+            surgery::fix_dims(&mut model, &dims(sizes)).expect("the sizes fit");
+            let after = model.graph.outputs()[0].declared.as_ref().expect("it is declared");
+            format!("{declared} becomes {after}\n")
+        });
+        section(title, &outcomes.concat())
+    };
+    let cases: [(&str, &[(&str, &str)]); 3] = [
+        ("all sizes", &[("batch", "1"), ("seq", "16")]),
+        ("one size", &[("batch", "1")]),
+        ("an expression", &[("batch", "2*seq")]),
+    ];
+    snapshot("surgery", "fix_dims_of_declared_outputs", &cases.map(outcome).concat());
+}
+
+#[test]
 fn names_change() {
     type Rename = fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>;
     type Names = &'static [(&'static str, &'static str)];

@@ -16,7 +16,7 @@ use costs::{Amount, Costs};
 use glance::{Branch, Elements, Layers, RunsIn};
 use netwright::inventory::inventory;
 use netwright::ir::cost::Estimate;
-use netwright::ir::{self, Dim, Graph};
+use netwright::ir::{self, Dim, Graph, ValueType};
 use netwright::overview::Overview;
 use netwright::passes;
 use node::NodeView;
@@ -32,6 +32,16 @@ struct Port {
     name: String,
     #[serde(rename = "type")]
     ty: String,
+    /// The type that the file declares, if inference knows another or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<String>,
+}
+
+impl Port {
+    fn text(&self) -> String {
+        let declared = self.declared.as_ref().map(|declared| format!(", declared {declared}"));
+        self.ty.clone() + &declared.unwrap_or_default()
+    }
 }
 
 /// What the nodes of an operator cost.
@@ -129,7 +139,11 @@ fn contents(path: &Path, args: &Inspect, output: Output) -> Result<Contents, Fai
     let overview = Overview::new(&model);
     let runtimes = glance::runtimes(path, args.input.reading.data_dir.as_deref(), &model, &overview);
     let graph = &model.graph;
-    let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
+    let port = |name: &str, value, declared: Option<&ValueType>| {
+        let ty = &graph.fact(value).ty;
+        let declared = declared.filter(|declared| *declared != ty).map(ToString::to_string);
+        Port { name: name.to_owned(), ty: ty.to_string(), declared }
+    };
     let counts = inventory(&model);
     let estimate = Estimate::new(graph);
     Ok(Contents {
@@ -138,8 +152,12 @@ fn contents(path: &Path, args: &Inspect, output: Output) -> Result<Contents, Fai
         graph: graph.name().to_owned(),
         family: overview.family,
         opsets: model.opsets.clone(),
-        inputs: graph.inputs().map(|input| port(graph.value_name(input), input)).collect(),
-        outputs: graph.outputs().iter().map(|output| port(&output.name, output.value)).collect(),
+        inputs: graph.inputs().map(|input| port(graph.value_name(input), input, None)).collect(),
+        outputs: graph
+            .outputs()
+            .iter()
+            .map(|output| port(&output.name, output.value, output.declared.as_ref()))
+            .collect(),
         layers: glance::layers(&overview),
         modules: glance::branch(String::new(), &overview.modules),
         nodes: counts.nodes,
@@ -245,7 +263,7 @@ fn summary(contents: &Contents) -> String {
         rows.push([format!("opset {domain}"), version.to_string()]);
     }
     rows.extend(contents.inputs.iter().map(|port| [format!("input {}", port.name), port.ty.clone()]));
-    rows.extend(contents.outputs.iter().map(|port| [format!("output {}", port.name), port.ty.clone()]));
+    rows.extend(contents.outputs.iter().map(|port| [format!("output {}", port.name), port.text()]));
     rows.extend(contents.layers.iter().map(|layers| row("layers", layers.text())));
     rows.push(row("parameters", thousands(contents.parameters)));
     rows.extend(contents.elements.iter().map(|(element, of)| row("", of.text(element))));

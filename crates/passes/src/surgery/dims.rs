@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Writes sizes for symbols: numbers, or expressions over other symbols such as `past + seq`.
 ///
 /// Everything is inferred again with the sizes. They are checked against everything that inference knows of the model:
-/// constants, weights, defaults of inputs, and the types that the file declares for outputs.
+/// constants, weights, defaults of inputs, and the types that the file declares for outputs. Outputs are then declared
+/// with the numbers that are inferred, where the file has symbols.
 ///
 /// # Errors
 /// If a symbol is unknown, a size is negative or depends on itself, the model contradicts a size, or it has training
@@ -61,7 +62,9 @@ pub fn fix_dims(model: &mut Model, sizes: &BTreeMap<Symbol, Dim>) -> Result<(), 
             format!("{}\n  in {}{help}", it.what, it.node)
         })));
     }
-    expect_interface(&model.graph).map_err(contradiction)
+    expect_interface(&model.graph).map_err(contradiction)?;
+    declare_known(&mut model.graph);
+    Ok(())
 }
 
 /// Renames symbols: pairs of the old name and the new one. All change at once, so two may swap their names.
@@ -169,6 +172,19 @@ fn settle(graph: &mut Graph) {
                 graph.declare(value, inferred);
             }
         }
+    }
+}
+
+/// Adds what is inferred to the declared types of outputs: their symbols may have names of their own.
+fn declare_known(graph: &mut Graph) {
+    for output in graph.outputs().to_vec() {
+        let inferred = &graph.fact(output.value).ty;
+        let Some(mut ty) = output.declared.and_then(|declared| declared.and(inferred)) else { continue };
+        if let (ValueType::Tensor(tensor), Some(sizes)) = (&mut ty, graph.shape(output.value)) {
+            let dims = tensor.shape.iter_mut().flat_map(Shape::dims_mut).zip(sizes.iter());
+            dims.filter(|(_, size)| size.known().is_some()).for_each(|(dim, size)| *dim = size.clone());
+        }
+        graph.declare_output(output.value, &ty);
     }
 }
 
