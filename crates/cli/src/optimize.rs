@@ -341,10 +341,10 @@ fn calibrate(
         }
         Verdict::NotVerifiable { runtime, reasons, .. } => {
             let reasons: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
+            let other = verify::other_runtime(&runtime).map(|help| format!(", or {help}")).unwrap_or_default();
             Err(Failure::not_verifiable(format!(
-                "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name what overflows by \
-                 --keep-f32, or {}",
-                verify::other_runtime(&runtime)
+                "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name the nodes that overflow \
+                 with --keep-f32{other}"
             )))
         }
         verdict => verify::judge(&verdict, output).map(|()| BTreeMap::new()),

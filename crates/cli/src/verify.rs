@@ -154,7 +154,8 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     let Some(code) = verdict.code() else { return Ok(()) };
     match verdict {
         Verdict::NotVerifiable { runtime, .. } => {
-            Err(Failure::not_verifiable(format!("{verdict}\n  help: {}", other_runtime(runtime))))
+            let help = other_runtime(runtime).unwrap_or(OTHER_SIZES);
+            Err(Failure::not_verifiable(format!("{verdict}\n  help: {help}")))
         }
         Verdict::Differs { min_cosine: Some(_), .. } => {
             Err(Failure::model_with(code, text(verdict, output) + BY_LAYER))
@@ -166,18 +167,22 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
 const BY_LAYER: &str =
     "\n  help: `netwright verify --by-layer` of the two models shows which operators add most of the error";
 
-/// Returns what to do about a model that these runtimes cannot judge.
-pub(crate) fn other_runtime(tried: &str) -> &'static str {
-    if tried != Runtime::Tract.to_string() {
-        return "if the runtimes refuse the sizes, choose others with --dim; else run the model in the runtime that it was made \
-                for";
-    }
-    match OnnxRuntime::find() {
-        Ok(_) => "leave out --runtime tract: ONNX Runtime is installed and may judge the model",
-        Err(_) => {
-            "try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or pass \
-             --ort-library"
+/// What to do about a model that no runtime can judge.
+const OTHER_SIZES: &str = "if the runtimes refuse the sizes, choose others with --dim; else run the model in the runtime that it was made for";
+
+/// Returns how another runtime can judge a model that the runtimes `tried` cannot judge; `None` if these are all.
+pub(crate) fn other_runtime(tried: &str) -> Option<&'static str> {
+    let tract = Runtime::Tract.to_string();
+    match (tried.starts_with(&tract), tried == tract) {
+        (true, false) => None,
+        (false, _) => Some("leave out --runtime: tract may judge the model"),
+        _ if OnnxRuntime::find().is_ok() => {
+            Some("leave out --runtime tract: ONNX Runtime is installed and may judge the model")
         }
+        _ => Some(
+            "try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or pass \
+             --ort-library",
+        ),
     }
 }
 
@@ -251,4 +256,16 @@ fn dtype(array: &Array) -> Result<Dtype, Failure> {
 
 fn unstorable(why: impl Display) -> Failure {
     Misuse::Output.failure(why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_that_is_left_is_suggested() {
+        assert_eq!(other_runtime("ONNX Runtime 1.32.0"), Some("leave out --runtime: tract may judge the model"));
+        assert_eq!(other_runtime("tract or ONNX Runtime 1.32.0"), None);
+        assert!(other_runtime("tract").is_some_and(|help| help.contains("ONNX Runtime")));
+    }
 }

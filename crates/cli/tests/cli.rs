@@ -431,7 +431,7 @@ fn a_broken_pipe_is_not_an_error() {
 fn a_node_is_shown_with_its_neighbors() {
     let text = "main(%cond: bool[], %x: f32[n, 4]) {
   %w = parameter fill(0.5) : f32[4, 4]
-  %product = matmul @\"first\" %x, %w : f32[n, 4]
+  %product = matmul @\"prod\" %x, %w : f32[n, 4]
   %y = if %cond {else_branch = graph else(; %b: f32[n, 4] = %product) {
     %minus = neg %b : f32[n, 4]
     return y = %minus
@@ -441,7 +441,7 @@ fn a_node_is_shown_with_its_neighbors() {
   return %y, %product
 }";
     let mut graph = parse(text).expect("it parses");
-    let first = graph.schedule().into_iter().find(|id| graph.node(*id).label() == "first").expect("a node");
+    let first = graph.schedule().into_iter().find(|id| graph.node(*id).label() == "prod").expect("a node");
     let doc = "The first product.".to_owned();
     let metadata = [("stack_trace".to_owned(), "File \"a.py\", line 1\n    x @ w".to_owned())].into();
     graph.set_node_notes(first, Notes { doc, metadata, ..Notes::default() });
@@ -451,7 +451,7 @@ fn a_node_is_shown_with_its_neighbors() {
     let at = folder.path();
     onnx::write(&model, at.join("m.onnx"), &WriteOptions::default()).expect("it is written");
     for (name, arguments, code) in [
-        ("inspect_node_of_a_name", &["first"][..], 0),
+        ("inspect_node_of_a_name", &["prod"][..], 0),
         ("inspect_node_of_a_body", &["%y"], 0),
         ("inspect_node_of_a_weight", &["w", "--dim", "n=2", "--json"], 0),
         ("inspect_node_missing", &["prodcut"], 2),

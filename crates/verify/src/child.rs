@@ -44,19 +44,35 @@ pub fn ask<T>(
             Err(end) => break Err(end),
         }
     };
-    if matches!(answer, Err(RecvTimeoutError::Timeout)) {
-        _ = child.kill();
-    }
-    // Closing the pipe ends the child.
+    // Closing the pipe ends a child that calls `receive`.
     drop(stdin);
-    let status = child.wait()?;
-    Ok(answer.map_err(|end| match end {
-        RecvTimeoutError::Timeout => format!("the time limit of {} seconds was exceeded", time.as_secs()),
-        RecvTimeoutError::Disconnected => {
+    let ended = match answer {
+        // Its output ends when the child does, or shortly before.
+        Err(RecvTimeoutError::Disconnected) => ended(&mut child, || time.saturating_sub(start.elapsed()))?,
+        _ => None,
+    };
+    if ended.is_none() {
+        _ = child.kill();
+        child.wait()?;
+    }
+    Ok(answer.map_err(|_| match ended {
+        None => format!("the time limit of {} seconds was exceeded", time.as_secs()),
+        Some(status) => {
             let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
             cause_of_death(status, &complaint)
         }
     }))
+}
+
+/// Waits until a child ends; returns `None` if it has not ended when no time is left.
+fn ended(child: &mut Child, left: impl Fn() -> Duration) -> io::Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || left().is_zero() {
+            return Ok(status);
+        }
+        thread::sleep(left().min(Duration::from_millis(5)));
+    }
 }
 
 /// Reads the request, in the child process. The process ends when `input` is closed.

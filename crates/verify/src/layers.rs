@@ -51,8 +51,11 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
         return Ok(Verdict::OtherInterface { what });
     }
-    let differing = where_outputs_differ(a, b, options);
-    let why = if differing.is_some() { ", for which the outputs differ" } else { "" };
+    let (differing, why) = match where_outputs_differ(a, b, options) {
+        Some(Ok(differing)) => (Some(differing), ", for which the outputs differ".to_owned()),
+        Some(Err(why)) => (None, why),
+        None => (None, String::new()),
+    };
     let options = differing.as_ref().unwrap_or(options);
     let runtime = &options.runtime;
     let first = Runner::new(a, runtime)?;
@@ -91,15 +94,21 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     Ok(Verdict::ByLayer { runtime, bindings, seed: case.seed, tolerance, layers, notes, also: vec![] })
 }
 
-/// Returns options for only the sizes and the seed with which a verification finds that outputs differ; `None` if it finds
-/// no difference, or if the inputs are given.
-fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> Option<Options> {
+/// Returns options for only the sizes and the seed with which a verification finds that outputs differ, or what to note if
+/// it finds none; `None` if the inputs are given.
+fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> Option<Result<Options, String>> {
     if options.inputs.is_some() {
         return None;
     }
-    let Ok(Verdict::Differs { run, .. }) = judge(a, Some(b), options) else { return None };
-    let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
-    Some(options.clone().with_dims(sizes).with_seed(run.seed))
+    Some(match judge(a, Some(b), options) {
+        Ok(Verdict::Differs { run, .. }) => {
+            let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
+            Ok(options.clone().with_dims(sizes).with_seed(run.seed))
+        }
+        Ok(fine) if fine.is_fine() => Err("; in no run do the outputs differ by more than is allowed".to_owned()),
+        Ok(verdict) => Err(format!("; no run was found in which the outputs differ: {verdict}")),
+        Err(error) => Err(format!("; no run was found in which the outputs differ: {error}")),
+    })
 }
 
 /// Returns the error of a value, as [`Layer::error`].

@@ -148,8 +148,11 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     let mut notes: Vec<String> = note.into_iter().collect();
     let mut cases = cases(a, &first, options, &mut notes)?;
     if matches!(options.runtime, Runtime::Ort(_)) && [Some(a), b].into_iter().flatten().any(ends_without_tokens) {
+        let planned = cases.len();
         cases.retain(|case| case.sizes.kind != SizesKind::Empty);
-        notes.push("sizes of 0 are left out: GroupQueryAttention of ONNX Runtime divides by them".to_owned());
+        if cases.len() < planned {
+            notes.push("sizes of 0 are left out: GroupQueryAttention of ONNX Runtime divides by them".to_owned());
+        }
     }
     let [one, other] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
     let criteria = Criteria::new(&one.unwrap_or_default(), other.as_ref(), options);
@@ -359,7 +362,8 @@ impl Judge<'_> {
             }
             if outputs.iter().any(|output| output.difference.is_some()) {
                 let blame = || blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options, tolerance);
-                let blame = if min_cosine.is_none() { blame() } else { None };
+                let has_blame = min_cosine.is_none() && !self.options.by_layer;
+                let blame = if has_blame { blame() } else { None };
                 let (run, notes) = (case.run(outputs), self.notes);
                 return Ok(Verdict::Differs { runtime, tolerance, min_cosine, run, blame, notes });
             }

@@ -110,6 +110,30 @@ fn models_are_judged() {
     assert!(text.starts_with("runs in tract\n"), "{text}");
 }
 
+/// GroupQueryAttention divides by the size of the sequence: sizes of 0 would end the process.
+#[test]
+fn sizes_of_0_are_left_out_where_they_end_onnx_runtime() {
+    let Some(runtime) = installed() else { return };
+    let grouped = "y, keys, values = com.microsoft::GroupQueryAttention(x, x, x, , , before, seq)";
+    let nodes = vec![
+        node("shape = Shape(x)").int("start", 1).int("end", 2),
+        node("seq = Cast(shape)").int("to", 6),
+        node("less = Sub(shape, one)"),
+        node("before = Cast(less)").int("to", 6),
+        node(grouped).int("num_heads", 1).int("kv_num_heads", 1),
+    ];
+    let mut graph = graph(&["x: f32[1, seq, 8]"], &["y: f32[1, seq, 8]"], nodes);
+    graph.initializer = vec![integers("one", &[1], &[1])];
+    let model = file("grouped.onnx", graph);
+    let options = Options::default().with_runtime(runtime);
+    let judge = |options: &Options| verify_models(&model, None, options).expect("a verdict").to_string();
+    let note = "\n  note: sizes of 0 are left out: GroupQueryAttention of ONNX Runtime divides by them";
+    let text = judge(&options);
+    assert!(text.starts_with("runs in ") && text.contains(note), "{text}");
+    let text = judge(&options.with_dims([(netwright_ir::Symbol::new("seq"), netwright_ir::Dim::from(3))]));
+    assert!(text.starts_with("runs in ") && !text.contains(note), "{text}");
+}
+
 #[test]
 fn levels_take_effect() {
     let Some(Runtime::Ort(runtime)) = installed() else { return };

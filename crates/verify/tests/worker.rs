@@ -27,6 +27,7 @@ fn a_worker_that_dies_gives_a_verdict() {
         ),
         ("kill -SEGV $$", "signal 11 (segmentation fault)"),
         ("exec sleep 60", "the time limit of 1 seconds was exceeded"),
+        ("exec sleep 60 >&-", "the time limit of 1 seconds was exceeded"),
         ("echo '{'; exit 3", "the worker ended with exit code 3 without an answer"),
     ] {
         let started = Instant::now();
@@ -43,6 +44,14 @@ fn answers_are_passed_on() {
     assert_eq!(with(fails).expect("a verdict").to_string(), "a.onnx fails: it lies");
     let error = with(r#"echo '{"error": {"code": 601, "message": "no symbol `s`"}}'"#).expect_err("no verdict");
     assert_eq!((error.code().to_string(), error.to_string()), ("NW0601".to_owned(), "no symbol `s`".to_owned()));
+}
+
+#[test]
+fn a_worker_that_has_answered_need_not_end() {
+    let started = Instant::now();
+    let script = r#"echo '{"verdict": {"verdict": "fails", "file": "a.onnx", "why": "it lies"}}'; exec sleep 60"#;
+    assert_eq!(with(script).expect("a verdict").to_string(), "a.onnx fails: it lies");
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

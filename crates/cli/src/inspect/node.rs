@@ -68,7 +68,7 @@ struct NodeResult {
 /// # Errors
 /// If there is none; the help has the nearest names.
 pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure> {
-    let name = name.strip_prefix('%').unwrap_or(name);
+    let (given, name) = (name, name.strip_prefix('%').filter(|rest| !rest.is_empty()).unwrap_or(name));
     let mut graphs: Vec<(&Graph, Option<String>)> = vec![(&model.graph, None)];
     graphs.extend(
         model.functions.iter().map(|function| (&function.graph, Some(format!("the function {}", function.name)))),
@@ -88,8 +88,11 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
             // Nobody searches for constants, of which exports have many.
             if !matches!(node.op(), Op::Constant(_)) {
                 operators.push((cost::name(node.op()), title_name(graph, id)));
-                // Exporters name results after their nodes.
-                let is_named_after = |result: &&str| !node.label().is_empty() && result.starts_with(node.label());
+                // Exporters name results after their nodes, as `proj_output_0` after `proj`.
+                let is_named_after = |result: &&str| {
+                    let rest = result.strip_prefix(node.label()).filter(|_| !node.label().is_empty());
+                    rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+                };
                 names.extend(results().filter(|result| !is_named_after(result)).chain([node.label()]));
             }
             let bodies = node.op().bodies().into_iter();
@@ -101,7 +104,7 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
         names.dedup();
         names.retain(|name| !name.is_empty());
         let help = suggestion_for_operator(name, operators).unwrap_or_else(|| suggestion(name, &names));
-        return Err(refused(SurgeryError::Unknown { what: "a node or value", name: name.to_owned(), help }));
+        return Err(refused(SurgeryError::Unknown { what: "a node or value", name: given.to_owned(), help }));
     }
     Ok(found)
 }

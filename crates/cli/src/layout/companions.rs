@@ -174,25 +174,27 @@ fn warn_of_absent(
     let reads = |names: &[&str]| inputs.iter().any(|input| names.contains(&&**input));
     let has = |names: &[&str]| companions.iter().any(|one| names.iter().any(|name| one.to.ends_with(name)));
     let program = client.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    // These two read no other form of a tokenizer.
-    let tokenizers: &[&[&str]] = match client {
-        Client::TransformersJs | Client::Genai => &[&["tokenizer.json"], &["tokenizer_config.json"]],
-        Client::Optimum | Client::SentenceTransformers => &[VOCABULARIES],
+    let needs = match client {
+        // These two read no other form of a tokenizer.
+        Client::TransformersJs | Client::Genai => {
+            let names = ["tokenizer.json", "tokenizer_config.json"].into_iter();
+            let absent: Vec<&str> = names.filter(|name| !has(&[name])).collect();
+            (!absent.is_empty()).then(|| format!("reads {}", absent.join(" and ")))
+        }
+        Client::Optimum | Client::SentenceTransformers => {
+            (!has(VOCABULARIES)).then(|| "needs a tokenizer, such as tokenizer.json".to_owned())
+        }
     };
-    let absent: Vec<&str> =
-        tokenizers.iter().filter(|names| !has(names)).filter_map(|names| names.first().copied()).collect();
     let source = &args.model;
-    if !absent.is_empty() && reads(&["input_ids", "decoder_input_ids"]) {
+    if let Some(needs) = needs.filter(|_| reads(&["input_ids", "decoder_input_ids"])) {
         let cure = if has(VOCABULARIES) {
             let output = in_line(&args.output);
-            format!(
-                "write it with `AutoTokenizer.from_pretrained(\"{source}\").save_pretrained(\"{output}\")` in Python"
-            )
+            let write = format!("AutoTokenizer.from_pretrained(\"{source}\").save_pretrained(\"{output}\")");
+            format!("write the tokenizer with `{write}` in Python")
         } else {
             "copy the files of the tokenizer from where the model comes from".to_owned()
         };
-        let names = absent.join(" and ");
-        output.warn(&format!("{program} reads {names}, which {source} does not have; {cure}"))?;
+        output.warn(&format!("{program} {needs}, which {source} does not have; {cure}"))?;
     }
     if !has(&["preprocessor_config.json"]) && reads(&["pixel_values", "input_features", "input_values"]) {
         output.warn(&format!(

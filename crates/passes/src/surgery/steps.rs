@@ -47,9 +47,8 @@ pub struct Unrolled {
 /// If the models are not such a pair.
 pub fn unroll_cache(plain: &Model, cached: &Model) -> Result<Unrolled, SurgeryError> {
     let no_pair = || {
-        let what = "the second model is not the first one with another KV cache whose steps take any number of tokens\n  \
-                    help: make the second from the first with --add-kv-cache or --kv-cache shared, and leave the number \
-                    of tokens and the length of the past symbolic";
+        let what = "the KV cache cannot be verified in steps: its steps must take any number of tokens\n  \
+                    help: leave out --verify, or leave the number of tokens and the length of the past symbolic";
         SurgeryError::Steps(what.to_owned())
     };
     let buffers = buffers(&cached.graph);

@@ -74,7 +74,7 @@ impl Noise {
 /// Returns the model with noise after every node of its graph that rounds.
 fn with_noise(twin: &ModelFile, keeps_masks: bool, step: f64, phase: f64) -> ModelFile {
     let mut graph = twin.graph.clone();
-    let sums = if keeps_masks { sums_with_constants(&graph) } else { BTreeSet::new() };
+    let sums = if keeps_masks { sums_with_constants(&twin.graph) } else { BTreeMap::new() };
     let mut floats = floats_of(&graph);
     let (mut nodes, mut fresh) = (vec![], 0);
     for mut node in std::mem::take(&mut graph.node) {
@@ -91,7 +91,8 @@ fn with_noise(twin: &ModelFile, keeps_masks: bool, step: f64, phase: f64) -> Mod
         node.output.iter_mut().filter(|output| !output.is_empty()).for_each(|output| output.push_str(" (exact)"));
         nodes.push(node);
         for result in results.iter().filter(|result| !result.is_empty()) {
-            let write = if sums.contains(result) { forms::write_noise_of_score } else { forms::write_noise };
+            let write =
+                if sums.contains_key(result.as_str()) { forms::write_noise_of_score } else { forms::write_noise };
             write(result, &format!("{result} (exact)"), [step, phase], &mut nodes, &mut fresh);
         }
     }
@@ -108,21 +109,46 @@ pub(crate) fn has_constant_masks(graph: &GraphProto) -> bool {
         let mut numbers = tensor.raw_data.as_chunks::<8>().0.iter().map(|eight| f64::from_le_bytes(*eight));
         tensor.data_type == F64 && numbers.any(|number| number < HIDES)
     };
-    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").flat_map(|node| &node.attribute);
-    let mut tensors = graph.initializer.iter().chain(constants.filter_map(|attribute| attribute.t.as_ref()));
-    tensors.any(hides) && !sums_with_constants(graph).is_empty()
+    let mut open: Vec<&str> = sums_with_constants(graph).into_values().flatten().collect();
+    if open.is_empty() {
+        return false;
+    }
+    let weights: BTreeMap<&str, &TensorProto> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let mut producers: BTreeMap<&str, &NodeProto> = BTreeMap::new();
+    for node in &graph.node {
+        producers.extend(node.output.iter().map(|name| (name.as_str(), node)));
+    }
+    let mut known = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !known.insert(name) {
+            continue;
+        }
+        let node = producers.get(name).filter(|node| !is_size(node));
+        let own = node.into_iter().filter(|node| node.op_type == "Constant").flat_map(|node| &node.attribute);
+        if weights.get(name).copied().into_iter().chain(own.filter_map(|own| own.t.as_ref())).any(hides) {
+            return true;
+        }
+        open.extend(node.into_iter().flat_map(|node| &node.input).map(String::as_str));
+    }
+    false
 }
 
-/// Returns the sums of a constant and another value from which a softmax is computed, with only arithmetic in between.
-fn sums_with_constants(graph: &GraphProto) -> BTreeSet<String> {
+/// Returns whether a node reads only the sizes of its operand.
+fn is_size(node: &NodeProto) -> bool {
+    matches!(node.op_type.as_str(), "Shape" | "Size")
+}
+
+/// Returns the sums of a constant and another value from which a softmax is computed, with only arithmetic in between, and
+/// the constants that they add.
+fn sums_with_constants(graph: &GraphProto) -> BTreeMap<&str, Vec<&str>> {
     let mut constants: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     for node in &graph.node {
-        let is_shape = matches!(node.op_type.as_str(), "Shape" | "Size");
-        if is_shape || node.input.iter().all(|name| name.is_empty() || constants.contains(name.as_str())) {
+        if is_size(node) || node.input.iter().all(|name| name.is_empty() || constants.contains(name.as_str())) {
             constants.extend(node.output.iter().map(String::as_str));
         }
     }
-    let (mut scores, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let (mut scores, mut found) = (BTreeSet::new(), BTreeMap::new());
     for node in graph.node.iter().rev() {
         let operator = node.op_type.as_str();
         let is_score = node.output.first().is_some_and(|result| scores.contains(result.as_str()));
@@ -130,8 +156,9 @@ fn sums_with_constants(graph: &GraphProto) -> BTreeSet<String> {
         if operator == "Softmax" || is_score && (is_sum || ["Cast", "Div", "Mul", "Where"].contains(&operator)) {
             scores.extend(node.input.iter().map(String::as_str));
         }
-        if is_score && is_sum && node.input.iter().any(|name| constants.contains(name.as_str())) {
-            found.extend(node.output.iter().cloned());
+        let added: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| constants.contains(name)).collect();
+        if let (true, Some(sum)) = (is_score && is_sum && !added.is_empty(), node.output.first()) {
+            found.insert(sum.as_str(), added);
         }
     }
     found
@@ -158,5 +185,42 @@ fn has_float_results(node: &NodeProto, floats: &BTreeSet<String>) -> bool {
         "CastLike" | "Where" => is_float(1),
         "Constant" | "ConstantOfShape" => has(&|attribute| attribute.t.as_ref().is_some_and(|t| t.data_type == F64)),
         other => is_float(0) && other != "TopK" && OTHER_TYPES.split(' ').all(|name| name != other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `y = Softmax(x * w + b)`
+    #[test]
+    fn a_constant_is_a_mask_only_where_it_is_added_to_scores() {
+        let node = |op_type: &str, input: &[&str], output: &str| NodeProto {
+            op_type: op_type.to_owned(),
+            input: input.iter().map(|name| (*name).to_owned()).collect(),
+            output: vec![output.to_owned()],
+            ..NodeProto::default()
+        };
+        let weight = |name: &str, number: f64| TensorProto {
+            name: name.to_owned(),
+            data_type: F64,
+            raw_data: [0.0, number].map(f64::to_le_bytes).concat(),
+            ..TensorProto::default()
+        };
+        let has_mask = |w: f64, b: f64| {
+            has_constant_masks(&GraphProto {
+                node: vec![
+                    node("MatMul", &["x", "w"], "scores"),
+                    node("Mul", &["b", "b"], "scaled"),
+                    node("Add", &["scores", "scaled"], "masked"),
+                    node("Softmax", &["masked"], "y"),
+                ],
+                initializer: vec![weight("w", w), weight("b", b)],
+                ..GraphProto::default()
+            })
+        };
+        assert!(has_mask(1.0, -1e4));
+        assert!(!has_mask(-1e4, 1.0), "the weight is not added");
+        assert!(!has_mask(1.0, -1.0), "a bias");
     }
 }
