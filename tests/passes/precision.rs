@@ -934,6 +934,31 @@ fn attributes_of_an_old_opset() {
     common::snapshot("passes", "attributes_of_an_old_opset@convert-precision", &text);
 }
 
+/// Neither the number of paths to a mask nor their length matters: the second case has 2^50 paths to an input.
+#[test]
+fn masks_that_are_doubled_many_times() {
+    let sums: String = (0..50).map(|at| format!("%a{} = add %a{at}, %a{at} : f32[4]\n", at + 1)).collect();
+    for (case, start) in
+        [("constant", "%a0 = parameter [-1.0, -2.0, -1.0, -1.0] : f32[4]"), ("input", "%a0 = relu %m : f32[4]")]
+    {
+        let body = format!(
+            "{start}
+             {sums}
+             %h = tanh %x : f32[4, 4]
+             %scores = matmul %h, %h : f32[4, 4]
+             %masked = add %scores, %a50 : f32[4, 4]
+             %y = softmax %masked {{axis = -1}} : f32[4, 4]
+             return %y"
+        );
+        let inputs = if case == "input" { "%x: f32[4, 4], %m: f32[4]" } else { "%x: f32[4, 4]" };
+        let mut converted = model(&graph(inputs, &body));
+        optimize(&mut converted, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let text = converted.graph.to_string();
+        let masked = text.lines().find(|line| line.contains("softmax")).unwrap_or_else(|| panic!("{case}: {text}"));
+        assert_eq!(masked.ends_with("f32[4, 4]"), case == "constant", "{case}: {text}");
+    }
+}
+
 /// Constants that are data: one that `f16` does not hold, or rounds further than others, stays in `f32` with its operator.
 const CONSTANTS: [(&str, &str); 9] = [
     ("padding_outside_the_range", "%y = pad %h, [0, 0, 1, 0, 0, 1], 1e5 : f32[b, s, 6]\nreturn %y"),

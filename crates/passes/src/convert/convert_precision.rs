@@ -122,7 +122,7 @@ fn convert(graph: &mut Graph, precision: &Precision, weights: WeightKernels, log
     let fallback = Dialect { opset, with_kernels: false, lowered: &target::LOWERED };
     let context = Context { precision, weights, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
     let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
-    let plan = Plan::of(graph, &context, &HashMap::new());
+    let plan = Plan::of(graph, &context, &|_| None);
     let mut has_changed = false;
     for input in graph.inputs().collect::<Vec<_>>() {
         let name = graph.value_name(input).clone();
@@ -429,7 +429,8 @@ impl<'c> Converter<'c> {
                 }
             }
             let outputs = if is_branch { Outputs::Free } else { Outputs::All(ElementType::F32) };
-            let plan = Plan::of(body, context, &known.next().unwrap_or_default());
+            let known = known.next().unwrap_or_default();
+            let plan = Plan::of(body, context, &|capture| known.get(&capture).cloned().flatten());
             Converter::new(context, plan, &mut *done).run(body, &outputs);
             types.push(body.outputs().iter().map(|output| body.fact(output.value).element()).collect());
         });

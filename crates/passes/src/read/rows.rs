@@ -4,15 +4,18 @@ use crate::read::masks::{before_lift, without_bound};
 use crate::read::numbers::{Numbers, elements};
 use crate::read::sizes::position;
 use netwright_ir::{ElementType, Fact, Graph, Op, OpKind, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::rc::Rc;
 
-/// The maximum distance of a node from the mask.
-const MAX_DEPTH: usize = 40;
+/// The maximum number of elements of a value that is computed. The elements of a larger one are unknown, and its rows
+/// count as ordinary ones.
+const MAX_ELEMENTS: usize = 1 << 20;
 
-/// The maximum number of elements of a mask that is computed.
-const MAX_ELEMENTS: usize = 1 << 24;
+/// The maximum number of elements that are in memory while one mask is examined, and as many that the bodies of a graph
+/// capture; what is computed after them is unknown.
+const MAX_HELD: usize = 1 << 23;
 
 /// The greatest magnitude that may be added to all scores of a row in a narrow type: in `f16`, half of the last place of
 /// 16 is 0.008, and scores of a trained model are as large.
@@ -23,7 +26,7 @@ const ORDINARY: f64 = 16.0;
 pub(crate) enum Known {
     /// All elements.
     Grid(Rc<Grid>),
-    /// A row whose greatest element is this, or lower by what inputs add.
+    /// The greatest element of a row, before masks that depend on inputs lower it.
     Level(f64),
 }
 
@@ -36,8 +39,7 @@ pub(crate) struct Grid {
 
 impl Grid {
     fn new(sizes: Vec<usize>, numbers: Vec<f64>) -> Option<Self> {
-        let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
-        (count == numbers.len() && !numbers.is_empty()).then_some(Self { sizes, numbers })
+        (count(&sizes)? == numbers.len() && !numbers.is_empty()).then_some(Self { sizes, numbers })
     }
 
     /// Returns the greatest element of each row along an axis, which is counted from the last one; that is 1.
@@ -64,10 +66,7 @@ impl Grid {
                 _ => return None,
             }
         }
-        let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
-        if count > MAX_ELEMENTS {
-            return None;
-        }
+        let count = count(&sizes)?;
         let place = |of: &Self, mut at: usize| {
             let (mut place, mut stride) = (0, 1);
             for axis in (0..rank).rev() {
@@ -92,23 +91,92 @@ impl Grid {
     }
 }
 
+/// Returns the product of sizes; `None` if so many elements are not computed.
+fn count(sizes: &[usize]) -> Option<usize> {
+    let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
+    (count <= MAX_ELEMENTS).then_some(count)
+}
+
+/// Results of a function of values that reads its results for their operands. Each is computed once and without
+/// recursion, however many paths lead to it and however long they are.
+struct Memo<K, T> {
+    known: RefCell<HashMap<K, Option<T>>>,
+    /// The keys that the function read and whose results are not known yet.
+    missing: RefCell<Vec<K>>,
+}
+
+impl<K: Copy + Eq + Hash, T: Clone> Memo<K, T> {
+    fn new() -> Self {
+        Self { known: RefCell::default(), missing: RefCell::default() }
+    }
+
+    /// Returns a result to the function. If it is not known yet, the function is called again when it is.
+    fn read(&self, key: K) -> Option<T> {
+        let known = self.known.borrow().get(&key).cloned();
+        known.unwrap_or_else(|| {
+            self.missing.borrow_mut().push(key);
+            None
+        })
+    }
+
+    /// Whether the function is called again, whatever it returns.
+    fn is_incomplete(&self) -> bool {
+        !self.missing.borrow().is_empty()
+    }
+
+    /// Returns the result of the function for a key.
+    fn find(&self, key: K, function: impl Fn(K) -> Option<T>) -> Option<T> {
+        let mut open = vec![key];
+        while let Some(&next) = open.last() {
+            if !self.known.borrow().contains_key(&next) {
+                let found = function(next);
+                let missing = self.missing.take();
+                if !missing.is_empty() {
+                    open.extend(missing);
+                    continue;
+                }
+                self.known.borrow_mut().insert(next, found);
+            }
+            open.pop();
+        }
+        self.known.borrow().get(&key).cloned().flatten()
+    }
+}
+
 /// Reads the rows of masks in a graph.
 pub(crate) struct Rows<'g> {
     graph: &'g Graph,
-    /// What is known of captured values.
-    captured: &'g HashMap<Value, Known>,
-    grids: RefCell<HashMap<Value, Option<Rc<Grid>>>>,
+    /// Returns what is known of a captured value.
+    captured: &'g dyn Fn(Value) -> Option<Known>,
+    grids: Memo<Value, Rc<Grid>>,
+    /// The levels of rows along axes that are counted from the last one.
+    levels: Memo<(Value, usize), f64>,
+    /// The number of elements in `grids`.
+    held: Cell<usize>,
+    /// The number of elements that bodies hold.
+    captured_elements: Cell<usize>,
 }
 
 impl<'g> Rows<'g> {
-    pub(crate) fn new(graph: &'g Graph, captured: &'g HashMap<Value, Known>) -> Self {
-        Self { graph, captured, grids: RefCell::default() }
+    pub(crate) fn new(graph: &'g Graph, captured: &'g dyn Fn(Value) -> Option<Known>) -> Self {
+        Self {
+            graph,
+            captured,
+            grids: Memo::new(),
+            levels: Memo::new(),
+            held: Cell::default(),
+            captured_elements: Cell::default(),
+        }
     }
 
     /// Returns what is known of a value that a body captures.
     pub(crate) fn known(&self, value: Value) -> Option<Known> {
-        let level = || self.level(value, 1).map(Known::Level);
-        self.grid(value, MAX_DEPTH).map(Known::Grid).or_else(level)
+        let grid = self.grid(value).filter(|grid| {
+            let all = self.captured_elements.get() + grid.numbers.len();
+            (all <= MAX_HELD).then(|| self.captured_elements.set(all)).is_some()
+        });
+        self.release();
+        grid.map(Known::Grid).or_else(|| self.level(value, 1).map(Known::Level))
     }
 
     /// Returns the greatest number of a row of a mask, along an axis that is counted from the last one, if it is so far
@@ -116,25 +184,26 @@ impl<'g> Rows<'g> {
     /// number near 0, minus infinity, or depend on inputs.
     pub(crate) fn level(&self, mask: Value, axis: usize) -> Option<f64> {
         let whole = before_lift(self.graph, mask).unwrap_or(mask);
-        self.level_at(whole, axis, MAX_DEPTH)
+        let level = self.levels.find((whole, axis), |(value, axis)| self.level_of(value, axis));
+        self.release();
+        level
     }
 
-    fn level_at(&self, value: Value, axis: usize, depth: usize) -> Option<f64> {
-        let depth = depth.checked_sub(1)?;
+    fn level_of(&self, value: Value, axis: usize) -> Option<f64> {
         let graph = self.graph;
-        if let Some(grid) = self.grid(value, MAX_DEPTH) {
+        if let Some(grid) = self.grid(value) {
             return grid.rows(axis).into_iter().find(|most| most.abs() > ORDINARY && most.is_finite());
         }
         let first = graph.operand(value.node, 0);
-        let of_first = || self.level_at(first?, axis, depth);
+        let of_first = || self.levels.read((first?, axis));
         let last = |of: Value| graph.shape(of)?.last().cloned();
         let level = match graph.op(value) {
-            Op::Captured => match self.captured.get(&value) {
-                Some(Known::Level(level)) => Some(*level),
+            Op::Captured => match (self.captured)(value) {
+                Some(Known::Level(level)) => Some(level),
                 _ => None,
             },
-            op @ (Op::Add | Op::Sum | Op::Max) => self.combined(value, op.kind(), axis, depth),
-            Op::Where => without_bound(graph, value).and_then(|(whole, _)| self.level_at(whole, axis, depth)),
+            op @ (Op::Add | Op::Sum | Op::Max) => self.combined(value, op.kind(), axis),
+            Op::Where => without_bound(graph, value).and_then(|(whole, _)| self.levels.read((whole, axis))),
             Op::Identity | Op::Expand | Op::Cast { .. } | Op::Slice | Op::Clip => of_first(),
             Op::Gather { axis: gathered } => {
                 let rank = first.and_then(|of| graph.fact(of).rank())?;
@@ -149,20 +218,20 @@ impl<'g> Rows<'g> {
             let is_far = most < -ORDINARY && most.is_finite() || least > ORDINARY && least.is_finite();
             is_far.then_some(most)
         };
-        level.or_else(numbers)
+        if self.levels.is_incomplete() { None } else { level.or_else(numbers) }
     }
 
     /// Returns the level of a sum or maximum of two masks: of a constant with rows beside a mask that may be any number, or
     /// of a single number beside a mask that cannot make up for it, as `mask * 10000` makes up for -10000.
-    fn combined(&self, value: Value, kind: OpKind, axis: usize, depth: usize) -> Option<f64> {
+    fn combined(&self, value: Value, kind: OpKind, axis: usize) -> Option<f64> {
         let operands = self.graph.operands(value.node);
         let [Some(a), Some(b)] = operands[..] else { return None };
         [(a, b), (b, a)].into_iter().find_map(|(own, other)| {
-            let grid = self.grid(own, MAX_DEPTH).filter(|grid| grid.numbers.len() > 1);
+            let grid = self.grid(own).filter(|grid| grid.numbers.len() > 1);
             // Limiting the sum would lose a row of minus infinity.
             let is_empty = |most: &f64| *most == f64::NEG_INFINITY;
             let empty = grid.as_ref().and_then(|grid| grid.rows(axis).into_iter().find(is_empty));
-            let level = self.level_at(own, axis, depth).or(empty)?;
+            let level = self.levels.read((own, axis)).or(empty)?;
             let other = Numbers::of(self.graph, other);
             let function = if kind == OpKind::Max { f64::max } else { |a: f64, b: f64| a + b };
             let is_far = function(level, other.most) < -ORDINARY || function(level, other.least) > ORDINARY;
@@ -171,18 +240,24 @@ impl<'g> Rows<'g> {
     }
 
     /// Returns the elements of a value that depends on constants only.
-    fn grid(&self, value: Value, depth: usize) -> Option<Rc<Grid>> {
-        if let Some(known) = self.grids.borrow().get(&value) {
-            return known.clone();
-        }
-        let found = self.computed(value, depth.checked_sub(1)?).map(Rc::new);
-        self.grids.borrow_mut().insert(value, found.clone());
-        found
+    fn grid(&self, value: Value) -> Option<Rc<Grid>> {
+        self.grids.find(value, |value| {
+            let held = self.held.get();
+            let grid = if held < MAX_HELD { self.computed(value)? } else { return None };
+            self.held.set(held + grid.numbers.len());
+            Some(Rc::new(grid))
+        })
     }
 
-    fn computed(&self, value: Value, depth: usize) -> Option<Grid> {
+    /// Removes the elements of all values from memory.
+    fn release(&self) {
+        self.grids.known.take();
+        self.held.set(0);
+    }
+
+    fn computed(&self, value: Value) -> Option<Grid> {
         let graph = self.graph;
-        let operand = |at: usize| self.grid(graph.operand(value.node, at)?, depth);
+        let operand = |at: usize| self.grids.read(graph.operand(value.node, at)?);
         let element = graph.fact(value).element()?;
         let round = |number: f64| element.round(number).unwrap_or(number);
         let one = |function: fn(f64) -> f64| {
@@ -192,15 +267,13 @@ impl<'g> Rows<'g> {
         let two = |function: fn(f64, f64) -> f64| operand(0)?.with(&*operand(1)?, |a, b| round(function(a, b)));
         let is_number = element.is_float() || matches!(element, ElementType::I64 | ElementType::I32);
         match graph.op(value) {
-            Op::Captured => match self.captured.get(&value) {
+            Op::Captured => match (self.captured)(value) {
                 Some(Known::Grid(grid)) => grid.with_rank(graph.fact(value)),
                 _ => None,
             },
             Op::Constant(tensor) | Op::Parameter(tensor) => {
-                if usize::try_from(tensor.count()).ok()? > MAX_ELEMENTS {
-                    return None;
-                }
-                let sizes = tensor.dims().iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?;
+                let sizes = tensor.dims().iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>()?;
+                count(&sizes)?;
                 Grid::new(sizes, elements(tensor).ok()?)
             }
             Op::ConstantOfShape { value } => Grid::new(vec![], vec![elements(value).ok()?.first().copied()?]),
@@ -226,9 +299,13 @@ impl<'g> Rows<'g> {
             Op::Concat { axis } => {
                 let rank = graph.fact(value).rank()?;
                 let at = position(*axis, rank)?;
-                let parts = graph.operands(value.node).into_iter().map(|part| {
-                    let grid = self.grid(part?, depth)?.with_rank(graph.fact(part?))?;
-                    let size = usize::try_from(graph.shape(part?)?.get(at)?.known()?).ok()?;
+                let operands = graph.operands(value.node).into_iter();
+                let parts: Vec<_> = operands.map(|part| Some((part?, self.grids.read(part?)?))).collect();
+                let parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
+                count(&[parts.iter().map(|(_, grid)| grid.numbers.len()).sum()])?;
+                let parts = parts.into_iter().map(|(part, grid)| {
+                    let grid = grid.with_rank(graph.fact(part))?;
+                    let size = usize::try_from(graph.shape(part)?.get(at)?.known()?).ok()?;
                     (grid.sizes.get(at) == Some(&size)).then_some(grid)
                 });
                 let parts: Vec<Grid> = parts.collect::<Option<_>>()?;
@@ -279,7 +356,6 @@ impl<'g> Rows<'g> {
 
 /// Whether a mask is constant, and every row has a visible key.
 pub(crate) fn show_all(graph: &Graph, mask: Value) -> bool {
-    let known = HashMap::new();
-    let grid = Rows::new(graph, &known).grid(mask, MAX_DEPTH);
+    let grid = Rows::new(graph, &|_| None).grid(mask);
     grid.is_some_and(|grid| grid.rows(1).into_iter().all(|most| most >= -ORDINARY))
 }

@@ -54,9 +54,10 @@ pub(super) fn added_masks(
         if !is_narrow {
             finder.keep(id, mask, rows, context);
         }
-        let operands = graph.operands(id);
-        for at in captured.get(&id).into_iter().flat_map(Captured::masks) {
-            operands[at].into_iter().for_each(|mask| finder.keep_mask(mask));
+        for (at, operand) in graph.operands(id).into_iter().enumerate() {
+            if let Some(mask) = operand.filter(|_| captured.get(&id).is_some_and(|captured| captured.is_mask(at))) {
+                finder.keep_mask(mask);
+            }
         }
     }
     let kept = std::mem::take(&mut finder.kept);

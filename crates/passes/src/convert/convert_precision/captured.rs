@@ -4,6 +4,7 @@ use super::plan::{Mode, Plan};
 use super::{Context, is_float_cast};
 use crate::read::rows::{Known, Rows};
 use netwright_ir::{Graph, NodeId, Value};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// The operands that the bodies of a node capture, which come after its own.
@@ -11,9 +12,12 @@ pub(super) struct Captured {
     own: usize,
     /// How each is read.
     reading: Vec<Reading>,
-    /// What is known of the masks among them, for each body by the value that captures them.
-    pub(super) known: Vec<HashMap<Value, Known>>,
+    /// What is known of those that a body reads as masks, for each body by the value that captures them.
+    pub(super) known: Vec<KnownMasks>,
 }
+
+/// What is known of captured values; `None` of those whose rows are not known.
+pub(super) type KnownMasks = HashMap<Value, Option<Known>>;
 
 /// How a body reads what it captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +36,9 @@ impl Captured {
         Some(*self.reading.get(at.checked_sub(self.own)?)? == Reading::Narrow)
     }
 
-    /// Returns the operands that are masks of attention that stays in `f32`.
-    pub(super) fn masks(&self) -> impl Iterator<Item = usize> + '_ {
-        let masks = self.reading.iter().enumerate().filter(|(_, reading)| **reading == Reading::Mask);
-        masks.map(|(at, _)| self.own + at)
+    /// Whether an operand is a mask of attention that stays in `f32`.
+    pub(super) fn is_mask(&self, at: usize) -> bool {
+        at.checked_sub(self.own).and_then(|at| self.reading.get(at)) == Some(&Reading::Mask)
     }
 }
 
@@ -48,17 +51,25 @@ pub(super) fn captured(graph: &Graph, id: NodeId, rows: &Rows<'_>, context: &Con
     let mut outer = operands.iter().skip(own);
     let (mut reading, mut known) = (vec![], vec![]);
     for body in bodies {
-        let of_outer = body.captures().zip(outer.by_ref());
-        let its = of_outer.filter_map(|(capture, value)| Some((capture, rows.known((*value)?)?)));
-        let its: HashMap<Value, Known> = its.collect();
-        reading.extend(readings(body, context, &its));
-        known.push(its);
+        let of_outer: HashMap<Value, Option<Value>> = body.captures().zip(outer.by_ref().copied()).collect();
+        // Most captures are weights, which are not read: only the masks among them are asked for.
+        let asked = RefCell::new(KnownMasks::new());
+        let of_capture = |capture: Value| {
+            let found = asked.borrow().get(&capture).cloned();
+            found.unwrap_or_else(|| {
+                let found = of_outer.get(&capture).copied().flatten().and_then(|value| rows.known(value));
+                asked.borrow_mut().insert(capture, found.clone());
+                found
+            })
+        };
+        reading.extend(readings(body, context, &of_capture));
+        known.push(asked.into_inner());
     }
     Captured { own, reading, known }
 }
 
 /// Returns for each capture of a body how nodes there read it, perhaps after casts.
-fn readings(body: &Graph, context: &Context<'_>, known: &HashMap<Value, Known>) -> Vec<Reading> {
+fn readings(body: &Graph, context: &Context<'_>, known: &dyn Fn(Value) -> Option<Known>) -> Vec<Reading> {
     let plan = Plan::of(body, context, known);
     let is_narrow = |user: NodeId, at: usize| {
         plan.mode(user) == Some(&Mode::Narrow)

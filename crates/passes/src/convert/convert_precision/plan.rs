@@ -1,7 +1,7 @@
 //! Which nodes compute in the narrow type, which stay in `f32`, and why.
 
 use super::added_masks::{added_masks, hides_scores};
-use super::captured::{Captured, captured};
+use super::captured::{Captured, KnownMasks, captured};
 use super::result_types::{refusal, unknown};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
@@ -58,8 +58,8 @@ enum State {
 const MAX_SEARCHED: u64 = 64;
 
 impl Plan {
-    /// Plans a graph without its bodies; `known` are the masks that it captures.
-    pub(super) fn of(graph: &Graph, context: &Context<'_>, known: &HashMap<Value, Known>) -> Self {
+    /// Plans a graph without its bodies; `known` returns what is known of a mask that it captures.
+    pub(super) fn of(graph: &Graph, context: &Context<'_>, known: &dyn Fn(Value) -> Option<Known>) -> Self {
         let mut planner = Planner {
             graph,
             context,
@@ -103,12 +103,12 @@ impl Plan {
 
     /// Whether the bodies of a node capture an operand as a mask of attention that stays in `f32`.
     pub(super) fn captures_mask(&self, id: NodeId, at: usize) -> bool {
-        self.captured.get(&id).is_some_and(|captured| captured.masks().any(|mask| mask == at))
+        self.captured.get(&id).is_some_and(|captured| captured.is_mask(at))
     }
 
-    /// Returns what is known of the masks that each body of a node captures.
-    pub(super) fn known_in_bodies(&self, id: NodeId) -> Vec<HashMap<Value, Known>> {
-        self.captured.get(&id).map(|captured| captured.known.clone()).unwrap_or_default()
+    /// Takes what is known of the masks that each body of a node captures.
+    pub(super) fn known_in_bodies(&mut self, id: NodeId) -> Vec<KnownMasks> {
+        self.captured.get_mut(&id).map(|captured| std::mem::take(&mut captured.known)).unwrap_or_default()
     }
 
     pub(super) fn set_mode(&mut self, id: NodeId, mode: Mode) {
