@@ -959,6 +959,25 @@ fn masks_that_are_doubled_many_times() {
     }
 }
 
+/// Only the bias of an attention hides scores; its query is data.
+#[test]
+fn numbers_in_operands_of_contributed_attention() {
+    for (case, operands) in [
+        ("number_in_the_query_of_an_attention", "%a, %h, %h"),
+        ("number_in_the_bias_of_an_attention", "%h, %h, %h, _, _, %a"),
+    ] {
+        let body = format!(
+            "%h = tanh %x : f32[1, 4, 4]
+             %w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+             %b = matmul %h, %w : f32[1, 4, 4]
+             %a = where %keep, %b, 1e6 : f32[1, 4, 4]
+             %y = \"com.microsoft::MultiHeadAttention@1\" {operands} {{num_heads = 1}} : f32[1, 4, 4]
+             return %y"
+        );
+        check(case, to(ElementType::F16), &graph("%x: f32[1, 4, 4], %keep: bool[1, 4, 4]", &body));
+    }
+}
+
 /// Constants that are data: one that `f16` does not hold, or rounds further than others, stays in `f32` with its operator.
 const CONSTANTS: [(&str, &str); 9] = [
     ("padding_outside_the_range", "%y = pad %h, [0, 0, 1, 0, 0, 1], 1e5 : f32[b, s, 6]\nreturn %y"),

@@ -5,6 +5,7 @@ use super::plan::{is_elementwise, is_product, is_structural};
 use super::{Context, is_converted, is_float, is_float_cast};
 use crate::read::numbers::Numbers;
 use crate::read::rows::Rows;
+use crate::runtime::contrib::DOMAIN;
 use netwright_ir::{Graph, NodeId, Op, OpKind, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -39,16 +40,10 @@ pub(super) fn added_masks(
     }
     for &id in &schedule {
         let op = graph.node(id).op();
-        let mask = match op {
-            Op::Softmax { .. } => {
-                finder.search_scores(id);
-                None
-            }
-            Op::ScaledSoftmax { .. } => graph.operand(id, 1),
-            Op::Attention { .. } => graph.operand(id, 3),
-            Op::Opaque(opaque) if &*opaque.op_type == "MultiHeadAttention" => graph.operand(id, 5),
-            _ => None,
-        };
+        if let Op::Softmax { .. } = op {
+            finder.search_scores(id);
+        }
+        let mask = mask_operand(op).and_then(|at| graph.operand(id, at));
         finder.masks.extend(mask);
         let is_narrow = graph.operand(id, 0).is_some_and(|x| graph.fact(x).element() == Some(context.to));
         if !is_narrow {
@@ -244,8 +239,7 @@ pub(super) fn hides_scores(graph: &Graph, id: NodeId) -> bool {
         for (user, at) in graph.users(result) {
             match graph.node(user).op() {
                 Op::Softmax { .. } | Op::ScaledSoftmax { .. } => is_read = true,
-                Op::Attention { .. } if at == 3 => is_read = true,
-                Op::Opaque(opaque) if opaque.op_type.ends_with("Attention") => is_read = true,
+                op if mask_operand(op) == Some(at) => is_read = true,
                 op if keeps_scores(op) && graph.node(user).result_count() == 1 => {
                     open.extend(known.insert(user).then_some(user));
                 }
@@ -254,6 +248,20 @@ pub(super) fn hides_scores(graph: &Graph, id: NodeId) -> bool {
         }
     }
     is_read
+}
+
+/// Returns which operand of an attention, or of a softmax with a mask, is added to scores.
+fn mask_operand(op: &Op) -> Option<usize> {
+    match op {
+        Op::ScaledSoftmax { .. } => Some(1),
+        Op::Attention { .. } => Some(3),
+        Op::Opaque(opaque) if &*opaque.domain == DOMAIN => match &*opaque.op_type {
+            "MultiHeadAttention" => Some(5),
+            "GroupQueryAttention" => Some(10),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether a softmax of the result is one of scores if an operand has scores.
