@@ -357,7 +357,7 @@ impl<'c> Converter<'c> {
             Some(facts) => facts,
             None if *mode == Mode::Narrow => {
                 let name = graph.value_name(Value { node: id, result: 0 }).clone();
-                self.done.kept.push((name, format!("not converted: its results are not known in {to}")));
+                self.done.kept.push((name, format!("not converted: the types of its results in {to} are not known")));
                 self.plan.set_mode(id, Mode::Wide);
                 return self.convert_node(graph, id, &Mode::Wide);
             }

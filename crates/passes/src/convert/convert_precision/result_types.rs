@@ -9,7 +9,7 @@ use netwright_ir::{ElementType, Fact, Graph, NodeId, Op, Value, ValueType};
 pub(super) fn refusal(graph: &Graph, id: NodeId, context: &Context<'_>) -> Option<String> {
     let is_of_scales = matches!(graph.node(id).op(), Op::DequantizeLinear { .. } | Op::QuantizeLinear { .. });
     if is_of_scales && context.weights.wide_scales {
-        return Some(format!("the target has no scales in {}", context.to));
+        return Some("the target accepts scales of quantized weights only in f32".to_owned());
     }
     let node = graph.node(id);
     let op = node.op();
@@ -36,7 +36,7 @@ pub(super) fn refusal(graph: &Graph, id: NodeId, context: &Context<'_>) -> Optio
         results: node.result_count(),
         never_zero: &never_zero,
     };
-    let unknown = || Some(format!("its results are not known in {}", context.to));
+    let unknown = || Some(format!("the types of its results in {} are not known", context.to));
     let Ok(inferred) = op.infer(&given) else { return unknown() };
     let results: Vec<_> = inferred.facts.iter().map(Fact::element).collect();
     if let Err(why) = context.dialect.allows(op, &elements, &results) {

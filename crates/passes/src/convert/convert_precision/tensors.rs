@@ -12,8 +12,9 @@ pub(super) const MAX_SEARCHED: u64 = 1 << 20;
 /// Returns a tensor in another float type; `None` if it is not one of floats.
 ///
 /// A finite number stays finite: the least floats become that of the type, and others that are too large, such as the
-/// -1e9 of a mask, a number that hides without marking the row as one to leave out. Of a large tensor, which is not
-/// searched, that was checked before, or is an error when it is read.
+/// -1e9 of a mask, a number that hides without marking the row as one to leave out. A large tensor is not searched
+/// here: if `is_checked`, the plan has read it; otherwise a number that the type does not hold is an error when the
+/// tensor is read.
 pub(super) fn converted(tensor: &Tensor, to: ElementType, is_checked: bool) -> Option<Tensor> {
     let cast = tensor.cast(to).ok()?;
     if tensor.len() > MAX_SEARCHED {
