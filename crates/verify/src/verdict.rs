@@ -274,9 +274,13 @@ impl fmt::Display for Verdict {
                 write_rest(f, notes, also)
             }
             Verdict::Close { runtime, min_cosine, why, cosines, runs, notes, also } => {
-                let lowest = cosines.values().flatten().copied().fold(1.0, f64::min);
-                write!(f, "close in {runtime}: the cosine of every output over all runs is at least {lowest:.4}")?;
-                write!(f, ", and {min_cosine} is enough")?;
+                let lowest = rounded_down(cosines.values().flatten().copied().fold(1.0, f64::min));
+                let of_one_run = rounded_down(outputs(runs).filter_map(|output| output.cosine).fold(1.0, f64::min));
+                write!(
+                    f,
+                    "close in {runtime}: the cosine of every output over all runs together is at least {lowest}"
+                )?;
+                write!(f, " ({min_cosine} is enough), and the lowest of a single run is {of_one_run}")?;
                 if !why.is_empty() {
                     write!(f, "; {why}")?;
                 }
@@ -331,6 +335,11 @@ impl fmt::Display for Verdict {
 
 fn outputs(runs: &[Run<Comparison>]) -> impl Iterator<Item = &Comparison> {
     runs.iter().flat_map(|run| &run.outputs)
+}
+
+/// Returns a number with four decimals that is not larger: a cosine of 0.99997 is not 1.
+fn rounded_down(cosine: f64) -> String {
+    format!("{:.4}", (cosine * 1e4).floor() / 1e4)
 }
 
 /// Writes the output with the largest error of all runs, or all outputs of each run in the alternate form.
