@@ -174,7 +174,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         })?;
         drop(spinner);
         for (part, file) in judged {
-            let (Some(options), Some(folder)) = (&judging, &compared) else { break };
+            let (Some(options), Some(folder), None) = (&judging, &compared, &one.left_out) else { break };
             let original = folder.path().join("declared.onnx");
             let shared = Some(&result).filter(|_| shares_cache(args, part));
             let verdict = verified(args, declared, (part, &file, shared), &original, options, output)?;
@@ -187,6 +187,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         if let Some(unnamed) = unnamed {
             one.path = path;
             match one.verified.as_ref().map(|verdict| verify::judge(verdict, output)) {
+                _ if one.left_out.is_some() => {}
                 Some(Err(Failure::Model(why) | Failure::NotVerifiable(why))) => {
                     one.left_out = Some(why.text.replace(&in_line(&place), &in_line(&one.path)));
                 }
@@ -507,7 +508,12 @@ fn build(
     for report in &reports {
         output.rewrites(&report.applied)?;
         output.idle_patterns(&report.idle_patterns)?;
-        quantize::warn_if_none(quantization.as_ref(), report, output)?;
+    }
+    // What the name of a variant says must be true; weights that are stored in codes stay so.
+    let is_named_by_scheme = args.layout.is_verified && pretrained.stored.is_none();
+    let why_none = quantize::why_none(quantization.as_ref(), &reports).filter(|_| is_named_by_scheme);
+    if why_none.is_none() {
+        quantize::warn_if_none(quantization.as_ref(), &reports, output)?;
     }
     let counts = inventory(&model);
     let built = Built {
@@ -522,7 +528,7 @@ fn build(
         quantized: Quantized::new(&quantized),
         verified: None,
         is_variant: args.layout.is_verified,
-        left_out: None,
+        left_out: why_none.map(|reasons| format!("no weight can be quantized: {}", quantize::list(&reasons))),
     };
     Ok(Ok((built, model)))
 }

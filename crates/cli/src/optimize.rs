@@ -34,6 +34,7 @@ use netwright::verify::Verdict;
 use schemars::JsonSchema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -238,7 +239,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     }
     let explain = args.explain.then(|| explain(&sites, &events, quantized.as_ref()));
     let named = Output { model: Some(&job.model), ..output };
-    quantize::warn_if_none(options.quantization.as_ref(), &events, named)?;
+    quantize::warn_if_none(options.quantization.as_ref(), slice::from_ref(&events), named)?;
     let interface = interface(&model, &events);
     let compare = |options| {
         if changes_cache(args) {
@@ -279,7 +280,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         interface,
         explain,
         quantized,
-        not_quantized: quantize::why_none(options.quantization.as_ref(), &events),
+        not_quantized: quantize::why_none(options.quantization.as_ref(), slice::from_ref(&events)),
         dequantized: if options.dequantize { 0 } else { dequantized(&model.graph) },
         target: args.emit.target().to_string(),
         proofs,

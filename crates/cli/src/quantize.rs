@@ -10,7 +10,7 @@ use netwright::onnx::WriteError;
 use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Which weights are quantized, and how.
@@ -244,27 +244,37 @@ pub(crate) fn declined(report: &Report) -> impl Iterator<Item = &Event> {
     report.declined.iter().filter(|event| event.pass == "quantize-weights")
 }
 
-/// Returns why weights were not quantized, each reason with the number of weights, if some were to be and none was.
-pub(crate) fn why_none(quantization: Option<&Quantization>, report: &Report) -> Option<BTreeMap<String, usize>> {
+/// Returns why weights were not quantized, each reason with the number of weights, if some were to be and none was. Parts
+/// that share weights have several reports.
+pub(crate) fn why_none(quantization: Option<&Quantization>, reports: &[Report]) -> Option<BTreeMap<String, usize>> {
     let is_requested = quantization.is_some_and(Quantization::quantizes);
+    let weights: BTreeSet<_> = reports.iter().flat_map(declined).map(|event| (&event.node, &event.note)).collect();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for event in declined(report) {
-        *reasons.entry(event.note.strip_prefix("it has ").unwrap_or(&event.note).to_owned()).or_default() += 1;
+    for (_, note) in weights {
+        *reasons.entry(note.strip_prefix("it has ").unwrap_or(note).to_owned()).or_default() += 1;
     }
-    (is_requested && report.quantized.is_empty()).then_some(reasons)
+    (is_requested && reports.iter().all(|report| report.quantized.is_empty())).then_some(reasons)
+}
+
+/// Returns reasons as text: `12 skipped (fewer than 4,096 elements)`.
+pub(crate) fn list(reasons: &BTreeMap<String, usize>) -> String {
+    if reasons.is_empty() {
+        return "products and look-ups read none".to_owned();
+    }
+    reasons.iter().map(|(why, count)| format!("{count} skipped ({why})")).collect::<Vec<_>>().join(", ")
 }
 
 /// Warns that weights were to be quantized and none was, with the reasons.
 pub(crate) fn warn_if_none(
     quantization: Option<&Quantization>,
-    report: &Report,
+    reports: &[Report],
     output: Output,
 ) -> Result<(), Failure> {
-    let Some(reasons) = why_none(quantization, report) else { return Ok(()) };
-    let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} skipped ({why})")).collect();
-    if reasons.is_empty() {
-        return output.warn("no weight was quantized: products and look-ups read none");
-    }
-    let help = "--quantize-tensor 'REGEX=int8' also quantizes small weights that it names";
-    output.warn(&format!("no weight was quantized: {}; {help}", reasons.join(", ")))
+    let Some((quantization, reasons)) = quantization.zip(why_none(quantization, reports)) else { return Ok(()) };
+    let overrides = quantization.overrides.iter().map(|(_, scheme)| *scheme);
+    let scheme = [quantization.scheme].into_iter().chain(overrides).find(|scheme| *scheme != Scheme::None);
+    let help = scheme.filter(|_| !reasons.is_empty()).map_or_else(String::new, |scheme| {
+        format!("; --quantize-tensor 'REGEX={scheme}' also quantizes small weights that it names")
+    });
+    output.warn(&format!("no weight was quantized: {}{help}", list(&reasons)))
 }

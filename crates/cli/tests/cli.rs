@@ -355,7 +355,8 @@ fn nothing_is_quantized() {
     let output = netwright(folder.path(), &["optimize", model, "-o", "out.onnx", "--quantize", "int4"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    let warning = "llama_past.legacy.onnx: no weight was quantized: 16 skipped (fewer than 4,096 elements); ";
+    let warning = "llama_past.legacy.onnx: no weight was quantized: 16 skipped (fewer than 4,096 elements); \
+                   --quantize-tensor 'REGEX=int4' ";
     assert!(stderr.lines().any(|line| line.starts_with("warning: ") && line.contains(warning)), "{stderr}");
     assert!(netwright(folder.path(), &["optimize", model, "-o", "plain.onnx"]).status.success());
     let read = |name: &str| std::fs::read(folder.path().join(name)).expect("it is written");

@@ -39,7 +39,7 @@ fn folders_have_what_clients_open() {
     let cases: [(&str, PathBuf, &[&str]); 7] = [
         ("decoder", llama.clone(), &["--for", "optimum"]),
         ("encoder_decoder", families.join("t5"), &["--for", "optimum"]),
-        ("browser", llama.clone(), &["--for", "transformers.js", "--variants", "q8,fp32"]),
+        ("browser", llama.clone(), &["--for", "transformers.js", "--variants", "fp16,fp32"]),
         ("merged", families.join("t5"), &["--for", "transformers.js"]),
         ("sentences", families.join("minilm"), &["--for", "sentence-transformers"]),
         ("half", llama.clone(), &["--for", "genai", "--dtype", "f16"]),
@@ -114,6 +114,32 @@ fn what_no_client_opens_is_refused() {
         assert!(!folder.path().join("out").exists() && !folder.path().join("model.onnx").exists());
     }
     snapshot("layouts_refused", &text);
+}
+
+/// A file that is named by a scheme has weights in it, and a model of small weights is not written under such a name.
+#[test]
+fn variants_that_quantize_nothing_are_not_written() {
+    let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
+    let cases: [(&str, &[&str]); 3] = [
+        ("llama", &["--for", "transformers.js", "--variants", "all"]),
+        ("t5", &["--for", "transformers.js", "--variants", "fp32,q4"]),
+        // It has one model, whose name does not say the scheme.
+        ("llama", &["--for", "genai"]),
+    ];
+    let mut text = String::new();
+    for (number, (family, arguments)) in cases.into_iter().enumerate() {
+        let (source, out) = (families.join(family), format!("out{number}"));
+        let build = ["build", source.to_str().expect("UTF-8"), "-o", &out];
+        let output = netwright(folder.path(), &[&build, arguments].concat());
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let _ = writeln!(text, "{family} {}", arguments.join(" "));
+        for line in printed.lines().filter(|line| line.contains("quantized") || line.contains("not written")) {
+            let _ = writeln!(text, "{line}");
+        }
+        list(&folder.path().join(&out), &folder.path().join(&out), &mut text);
+        let _ = writeln!(text, "exit code {:?}\n", output.status.code());
+    }
+    snapshot("layouts_not_quantized", &text);
 }
 
 /// A program that reads files which the source lacks would fail only when it opens the folder.
