@@ -1,6 +1,6 @@
 //! Counts of nodes, operators and parameters of a model.
 
-use crate::ir::{Graph, Model, Op, OpKind};
+use crate::ir::{Graph, Model, Op};
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of a model: of its graph, of each body once, and of each function as often as it is called.
@@ -32,6 +32,8 @@ pub struct Inventory {
 /// let inventory = netwright::inventory::inventory(&Model::new(parse(text)?));
 /// assert_eq!((inventory.nodes, inventory.constants, inventory.operators["Mul"]), (2, 1, 1));
 /// assert_eq!(inventory.kept, [("my.domain::Twist".to_owned(), 1)].into());
+/// let text = "g(%x: f32[4]) {\n%y = \"com.microsoft::QuickGelu@1\" %x : f32[4]\nreturn %y\n}";
+/// assert!(netwright::inventory::inventory(&Model::new(parse(text)?)).kept.is_empty());
 /// # Ok::<(), netwright::ir::ParseError>(())
 /// ```
 pub fn inventory(model: &Model) -> Inventory {
@@ -103,7 +105,7 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
                 if name != "Constant" {
                     let times = usize::try_from(times).unwrap_or(usize::MAX);
                     inventory.nodes = inventory.nodes.saturating_add(times);
-                    if op.kind() == OpKind::Opaque {
+                    if matches!(op, Op::Opaque(kept) if !kept.is_known()) {
                         add(&mut inventory.kept, name.clone(), times);
                     }
                     add(&mut inventory.operators, name, times);

@@ -157,6 +157,13 @@ fn versions(operator: &str) -> &'static [Types] {
     versions.get_or_init(|| lines.iter().filter_map(|line| types(line)).collect())
 }
 
+impl OpaqueOp {
+    /// Returns whether the type constraints of the operator are known: it is one of ONNX or of ONNX Runtime.
+    pub fn is_known(&self) -> bool {
+        !versions_of(self).is_empty()
+    }
+}
+
 /// Returns the versions of an opaque operator, oldest first; none if it is unknown.
 fn versions_of(opaque: &OpaqueOp) -> &'static [Types] {
     if opaque.domain.is_empty() {
