@@ -146,7 +146,8 @@ impl Done {
     /// Prints what follows the summary, and returns the failure that the verdict means for the command, if any.
     fn finish(self, args: &Optimize, output: Output) -> Result<(), Failure> {
         if let (Some(explain), true) = (&self.summary.explain, output.quiet) {
-            output.aside(&explain.join("\n"))?;
+            let lines: Vec<&str> = explain.iter().map(String::as_str).filter(|line| !is_rewrite(line)).collect();
+            output.aside(&lines.join("\n"))?;
         }
         if let Some(diff) = self.diff.filter(|_| args.diff) {
             output.aside(&diff)?;
@@ -521,6 +522,11 @@ fn computes_in(graph: &Graph, element: ElementType) -> bool {
         is_computed && graph.results(id).any(|result| graph.fact(result).element() == Some(element))
             || op.bodies().into_iter().any(|body| computes_in(body, element))
     })
+}
+
+/// Returns whether a line of `--explain` is that of a rewrite, which `--verbose` prints.
+fn is_rewrite(line: &str) -> bool {
+    line.starts_with("applied ")
 }
 
 /// Returns the lines of `--explain`: every attention, normalization and activation, every rewrite, with merged common

@@ -3,6 +3,7 @@
 use super::advice::Alternative;
 use super::branches::Branch;
 use super::costs::TypicalRun;
+use super::is_rewrite;
 use crate::output::{Output, Paint, Style, counted, printable, table, thousands};
 use crate::quantize::Quantized;
 use crate::report;
@@ -180,8 +181,7 @@ impl Summary {
     pub(super) fn text(&self, output: Output) -> String {
         let paint = Paint::of_stdout();
         let passes = self.applied.iter().map(|(pass, times)| format!("{pass} applied {}", counted(*times, "time")));
-        // Rewrites are printed with --verbose.
-        let explain = self.explain.iter().flatten().filter(|line| !line.starts_with("applied "));
+        let explain = self.explain.iter().flatten().filter(|line| !is_rewrite(line));
         let is_reason = |line: &&String| line.starts_with("declined ") || line.starts_with("quantized ");
         let (reasons, sites): (Vec<&String>, Vec<&String>) = explain.partition(is_reason);
         let reasons = reasons.into_iter().cloned();
