@@ -29,7 +29,7 @@ mod values;
 
 pub(crate) use attention::Attention;
 pub(crate) use bench::Bench;
-pub(crate) use generate::{Engine, Eval, Generate};
+pub(crate) use generate::{Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use kv_cache::KvCache;
 use kv_cache::KvCacheParser;

@@ -1,10 +1,10 @@
 //! `netwright eval`.
 
-use crate::args::{Engine, Eval};
+use crate::args::Eval;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
 use crate::overwrite::same_file;
-use crate::runtimes;
+use crate::runtimes::Engines;
 use crate::source::{self, Source, failed};
 use netwright::files::{self, Code, FileError};
 use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer, used_graphs};
@@ -52,15 +52,19 @@ enum Measured {
 }
 
 pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
-    let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
+    let engines = Engines::new(args.runtime, args.ort_library.as_deref())?;
     let text = files::read_text(&args.text, MAX_TEXT).map_err(|error| {
         let is_missing = matches!(error, FileError::NotFound { .. });
         Failure::usage(error).with_help(is_missing.then_some("name a file; --text does not take the text itself"))
     })?;
     let paths: Vec<&Path> = std::iter::once(&args.model).chain(&args.other).map(PathBuf::as_path).collect();
     paths.iter().try_for_each(|path| source::expect(path).and_then(|()| source::expect_reads_tokens(path)))?;
-    let models = paths.iter().map(|path| Loaded::open(path, args.runtime, args.no_cache, &runtime, output));
-    let models = models.collect::<Result<Vec<_>, Failure>>()?;
+    let sources = paths.iter().map(|path| source::find(path, args.runtime, args.no_cache, output));
+    let sources = sources.collect::<Result<Vec<_>, Failure>>()?;
+    let (models, runtime) = engines.open(output, |runtime| {
+        let sources = paths.iter().zip(&sources);
+        sources.map(|(path, source)| Loaded::open(path, source, runtime, output)).collect::<Result<Vec<_>, Failure>>()
+    })?;
     if let [first, second] = &models[..] {
         let [own, other] = [first, second].map(|model| used_graphs(&model.source.path));
         if own.len() == other.len() && own.iter().zip(&other).all(|(own, other)| same_file(own, other)) {
@@ -84,16 +88,15 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
 }
 
 /// A model with its tokenizer.
-struct Loaded {
+struct Loaded<'s> {
     text: Tokenizer,
     model: Evaluator,
     path: PathBuf,
-    source: Source,
+    source: &'s Source,
 }
 
-impl Loaded {
-    fn open(path: &Path, engine: Engine, no_cache: bool, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
-        let source = source::find(path, engine, no_cache, output)?;
+impl<'s> Loaded<'s> {
+    fn open(path: &Path, source: &'s Source, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
         let _spinner = output.spinner("loading");
         let named = |error| source.named(failed(error), path);
         let text = Tokenizer::open(&source.path).map_err(named)?;
@@ -102,7 +105,7 @@ impl Loaded {
     }
 }
 
-fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> Result<Measured, Failure> {
+fn perplexities(models: &[Loaded<'_>], text: &str, args: &Eval, output: Output) -> Result<Measured, Failure> {
     let spinner = output.spinner("evaluating");
     let mut predictions: Vec<Prediction> = vec![];
     let mut first: Option<Vec<u32>> = None;
@@ -142,7 +145,7 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
     Ok(Measured::Perplexity { tokens: predictions[0].logarithms.len(), perplexities, agreement })
 }
 
-fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failure> {
+fn cosines(models: &[Loaded<'_>], text: &str, path: &Path) -> Result<Measured, Failure> {
     let [a, b] = models else {
         let text = "vectors are compared with those of another model\n  help: name a second model";
         return Err(Misuse::Missing.failure(text));

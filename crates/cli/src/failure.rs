@@ -165,6 +165,11 @@ impl Failure {
         self.map(|text| help.map_or(text.clone(), |help| format!("{text}\n  help: {help}")))
     }
 
+    /// Returns whether a runtime does not run the model, and another may.
+    pub(crate) fn is_not_runnable(&self) -> bool {
+        matches!(self, Failure::Model(Message { code: Code::NotVerifiable, .. }) | Failure::NotVerifiable(_))
+    }
+
     /// Changes the text of the message.
     pub(crate) fn map(mut self, change: impl FnOnce(String) -> String) -> Self {
         if let Failure::Model(message) | Failure::Usage(message) | Failure::NotVerifiable(message) = &mut self {

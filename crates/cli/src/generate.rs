@@ -3,13 +3,12 @@
 use crate::args::Generate;
 use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, shown};
-use crate::runtimes;
+use crate::runtimes::Engines;
 use crate::source::{self, failed};
 use netwright::generate::{
     Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Segment, Settings, Speech, Tokenizer,
     Transcription, folder,
 };
-use netwright::verify::Runtime;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -76,14 +75,14 @@ pub(crate) enum Reason {
 }
 
 pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
-    let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
+    let engines = Engines::new(args.runtime, args.ort_library.as_deref())?;
     source::expect(&args.model)?;
     source::expect_generates(&args.model, args.audio.is_some())?;
     // A GGUF file holds its tokenizer, and `build` writes it.
     let is_folder = args.model.is_dir();
     let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
     let source = source::find(&args.model, args.runtime, args.no_cache, output)?;
-    generate(args, &source.path, early, &runtime, output).map_err(|failure| source.named(failure, &args.model))
+    generate(args, &source.path, early, &engines, output).map_err(|failure| source.named(failure, &args.model))
 }
 
 /// Generates with the model in the ONNX files at `path`.
@@ -91,12 +90,12 @@ fn generate(
     args: &Generate,
     path: &Path,
     early: Option<Texts>,
-    runtime: &Runtime,
+    engines: &Engines,
     output: Output,
 ) -> Result<(), Failure> {
     let Texts { text, settings, prompts } = early.map_or_else(|| Texts::open(args, path), Ok)?;
     let spinner = output.spinner("loading");
-    let model = Model::open(path, runtime).map_err(failed)?;
+    let (model, runtime) = engines.open(output, |runtime| Model::open(path, runtime).map_err(failed))?;
     drop(spinner);
     if args.audio.is_some() && !model.reads_audio() {
         return Err(source::reads_no_audio(&args.model));

@@ -1,7 +1,9 @@
 //! Chooses the runtimes that the flags request.
 
-use crate::args::{Engine, Runtime as Choice};
+use crate::args::Runtime as Choice;
 use crate::failure::{Failure, Misuse};
+use crate::output::Output;
+use crate::verify::other_runtime;
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime, VerifyError};
 use std::path::Path;
 
@@ -33,18 +35,45 @@ pub(crate) fn chosen(
     }
 }
 
-/// Returns the runtime that generates.
-pub(crate) fn engine(engine: Engine, library: Option<&Path>) -> Result<Runtime, Failure> {
-    let choice = match engine {
-        Engine::Tract => Choice::Tract,
-        Engine::Ort => Choice::Ort,
-    };
-    chosen(choice, library, false, |ort| ort.with_level(OrtLevel::All)).map(|(runtime, _)| runtime)
+/// The runtimes that may generate: the first that runs the model does.
+pub(crate) struct Engines {
+    first: Runtime,
+    other: Option<Runtime>,
+}
+
+impl Engines {
+    /// Returns the runtimes that the flags choose, as [`chosen`] does.
+    pub(crate) fn new(choice: Choice, library: Option<&Path>) -> Result<Self, Failure> {
+        let (first, other) = chosen(choice, library, false, |ort| ort.with_level(OrtLevel::All))?;
+        Ok(Self { first, other })
+    }
+
+    /// Returns what `open` makes of a runtime, and the runtime: the first, or the other for models that the first cannot
+    /// run.
+    pub(crate) fn open<T>(
+        &self,
+        output: Output,
+        open: impl Fn(&Runtime) -> Result<T, Failure>,
+    ) -> Result<(T, &Runtime), Failure> {
+        let first = &self.first;
+        match (open(first), &self.other) {
+            (Err(failure), Some(other)) if failure.is_not_runnable() => {
+                output.note(&format!("using {other}, as {first} does not run the model"))?;
+                Ok((open(other)?, other))
+            }
+            (Err(failure), None) if failure.is_not_runnable() => {
+                Err(failure.with_help(Some(other_runtime(&first.to_string()))))
+            }
+            (opened, _) => Ok((opened?, first)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netwright::files::Code;
+    use std::cell::Cell;
 
     #[test]
     fn tract_refuses_the_flags_of_onnx_runtime() {
@@ -58,7 +87,31 @@ mod tests {
         assert_eq!(help(None, true), format!("  help: leave out --ort-level, {or}"));
         assert_eq!(help(library, true), format!("  help: leave out --ort-library and --ort-level, {or}"));
         assert_eq!(help(None, false), "Ok((Tract, None))");
-        assert!(engine(Engine::Tract, library).is_err());
+        assert!(Engines::new(Choice::Tract, library).is_err());
+    }
+
+    const OUTPUT: Output<'_> = Output { quiet: true, verbose: false, json: false, model: None };
+
+    #[test]
+    fn another_runtime_opens_what_the_first_does_not_run() {
+        let not_run = || Failure::model_with(Code::NotVerifiable, "tract does not read elements of type i4");
+        let other_kind = || Failure::model_with(Code::ModelKind, "it generates no text");
+        let calls = Cell::new(0);
+        let opened = |other: bool, results: [Option<fn() -> Failure>; 2]| {
+            calls.set(0);
+            let engines = Engines { first: Runtime::Tract, other: other.then_some(Runtime::Tract) };
+            let open = |_: &Runtime| {
+                calls.set(calls.get() + 1);
+                results[calls.get() - 1].map_or(Ok(()), |failure| Err(failure()))
+            };
+            let is_open = engines.open(OUTPUT, open).is_ok();
+            (is_open, calls.get())
+        };
+        assert_eq!(opened(true, [None, None]), (true, 1));
+        assert_eq!(opened(true, [Some(not_run), None]), (true, 2));
+        assert_eq!(opened(true, [Some(not_run), Some(not_run)]), (false, 2));
+        assert_eq!(opened(true, [Some(other_kind), None]), (false, 1));
+        assert_eq!(opened(false, [Some(not_run), None]), (false, 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod builds;
 
-use crate::args::{Cli, Command, Engine};
+use crate::args::{Cli, Command, Runtime};
 use crate::build;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
@@ -134,7 +134,7 @@ fn other_kind(path: &Path, what: &str, expected: &str) -> Failure {
 }
 
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.
-pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) -> Result<Source, Failure> {
+pub(crate) fn find(path: &Path, runtime: Runtime, no_cache: bool, output: Output) -> Result<Source, Failure> {
     let is_used = has_model(path);
     let unused = match path.is_dir() {
         true if is_used => unused_graphs(path),
@@ -157,24 +157,28 @@ pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) 
     }
     if no_cache {
         let folder = ScratchFolder::create().map_err(Failure::usage)?;
-        build(path, engine, folder.path(), output)?;
+        build(path, runtime, folder.path(), output)?;
         return Ok(Source { path: folder.path().to_owned(), _keeps: Keeps::Scratch(folder) });
     }
-    let build = |folder: &Path| build(path, engine, folder, output);
-    let built = builds::find(&cache_folder()?, &key(path, engine)?, builds::limit()?, output, build)?;
+    let build = |folder: &Path| build(path, runtime, folder, output);
+    let built = builds::find(&cache_folder()?, &key(path, runtime)?, builds::limit()?, output, build)?;
     Ok(Source { path: built.path.clone(), _keeps: Keeps::Built(built) })
 }
 
+/// Returns the name of the target that a runtime gets.
+fn target(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Auto | Runtime::Tract => "tract",
+        Runtime::Ort => "ort",
+    }
+}
+
 /// Builds a model with its KV cache, if it can have one, as `netwright build` does.
-fn build(model: &Path, engine: Engine, folder: &Path, output: Output) -> Result<(), Failure> {
-    let target = match engine {
-        Engine::Tract => "tract",
-        Engine::Ort => "ort",
-    };
+fn build(model: &Path, runtime: Runtime, folder: &Path, output: Output) -> Result<(), Failure> {
     let mut call: Vec<OsString> = ["netwright", "build"].map(OsString::from).to_vec();
     call.push(model.into());
     call.extend(["-o".into(), folder.into()]);
-    call.extend(["--target", target].map(OsString::from));
+    call.extend(["--target", target(runtime)].map(OsString::from));
     match Pretrained::open(model, &PretrainedOptions::default().with_past(true)) {
         Err(OpenError::NoPast { .. }) => {}
         _ => call.push("--with-past".into()),
@@ -202,8 +206,8 @@ fn cache_folder() -> Result<PathBuf, Failure> {
 
 /// Returns the name under which a built model is cached: it differs if a file of the source, the target or the version of
 /// this program does.
-fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
-    let mut text = format!("{} {runtime:?}\n", crate::about::VERSION.as_str()).into_bytes();
+fn key(source: &Path, runtime: Runtime) -> Result<String, Failure> {
+    let mut text = format!("{} {}\n", crate::about::VERSION.as_str(), target(runtime)).into_bytes();
     let (folder, files) =
         if source.is_file() { (folder_of(source), vec![source.to_owned()]) } else { (source, source_files(source)) };
     for path in files {
@@ -241,7 +245,7 @@ mod tests {
         fs::create_dir(folder.path().join("1_Pooling")).unwrap();
         let key = |pooling: &str| {
             fs::write(folder.path().join("1_Pooling/config.json"), pooling).unwrap();
-            key(folder.path(), Engine::Tract).unwrap()
+            key(folder.path(), Runtime::Tract).unwrap()
         };
         assert_eq!(key("cls"), key("cls"));
         assert_ne!(key("cls"), key("max"));
@@ -255,7 +259,7 @@ mod tests {
         for name in ["a.gguf", "b.gguf"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
-        let key = |path: &str| key(&folder.path().join(path), Engine::Tract).unwrap();
+        let key = |path: &str| key(&folder.path().join(path), Runtime::Tract).unwrap();
         assert_ne!(key("a.gguf"), key("b.gguf"));
         assert_eq!(key("a.gguf"), key("inner/../a.gguf"));
         assert_eq!(key(""), key("inner/.."));

@@ -1,6 +1,7 @@
 //! The arguments of `netwright generate`.
 
-use clap::{ArgGroup, Args, ValueEnum};
+use super::Runtime;
+use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
 const CHOICE: &str = "Choice of tokens";
@@ -93,8 +94,8 @@ pub(crate) struct Generate {
     pub(crate) early_stopping: bool,
 
     /// The runtime.
-    #[arg(help_heading = RUNNING, long, default_value = "tract")]
-    pub(crate) runtime: Engine,
+    #[arg(help_heading = RUNNING, long, default_value = "auto")]
+    pub(crate) runtime: Runtime,
     /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
     /// onnxruntime].
     #[arg(help_heading = RUNNING, long, value_name = "FILE")]
@@ -121,8 +122,8 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N")]
     pub(crate) tokens: Option<usize>,
     /// The runtime.
-    #[arg(long, default_value = "tract")]
-    pub(crate) runtime: Engine,
+    #[arg(long, default_value = "auto")]
+    pub(crate) runtime: Runtime,
     /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
     /// onnxruntime].
     #[arg(long, value_name = "FILE")]
@@ -131,13 +132,4 @@ pub(crate) struct Eval {
     /// the size in `NETWRIGHT_CACHE_SIZE`.
     #[arg(long)]
     pub(crate) no_cache: bool,
-}
-
-/// A runtime that generates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Engine {
-    /// tract.
-    Tract,
-    /// ONNX Runtime.
-    Ort,
 }
