@@ -1,4 +1,5 @@
-//! A second `optimize` changes no byte, in f16 neither: exports, models of users, and generated models that once were optimized wrongly.
+//! A second `optimize` changes no byte, with or without a conversion to f16: exports, models of users, and generated
+//! models that once were optimized wrongly.
 
 #[path = "common/mod.rs"]
 mod common;

@@ -369,7 +369,8 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) weights: bool,
     /// Show the node with this name or with a result of this name: its operands, its results and their readers, its cost,
-    /// and the notes of the exporter. An operator or a part of a name lists the names that are meant.
+    /// and the notes of the exporter. If nothing has this name, the error lists the nodes of the operator of this name, or
+    /// the names that contain it.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["ops", "tree", "weights", "text"])]
     pub(crate) node: Option<String>,
     /// Print the graph in the text form. Tensors of more than 16 elements appear as a hash or as their place in the file.

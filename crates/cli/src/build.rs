@@ -161,7 +161,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         // Branches that are judged are also written on their own, where an error of conversion would not be caught.
         let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
         let mut judged = vec![];
-        let (mut one, result) = quantize::written(is_checked, |is_checked| {
+        let (mut one, result) = model_io::write_with_retry(is_checked, |is_checked| {
             let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, is_checked));
             let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
             // Of a merged decoder both branches are judged, each as a model.
@@ -475,7 +475,7 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
 }
 
 /// Writes a file with its parts, and returns the model that it holds. The inner error is that of the writer, so that the
-/// caller can quantize again.
+/// caller can convert again.
 fn build(
     args: &Build,
     pretrained: &Pretrained,

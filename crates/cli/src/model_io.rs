@@ -75,6 +75,22 @@ pub(crate) fn write(
     onnx::write(model, path, &options).map_err(write_failure)
 }
 
+/// Calls `attempt`, which converts and writes a model, and calls it again with checked weights if one cannot be converted.
+///
+/// `attempt` is given whether to check weights before they are quantized or converted to another type. The first call does
+/// not check them, unless `is_checked` says so, so that weights are read only once, while they are written. The second
+/// follows if the writer finds a weight that [cannot be converted](WriteError::is_of_conversion).
+pub(crate) fn write_with_retry<T>(
+    is_checked: bool,
+    mut attempt: impl FnMut(bool) -> Result<Result<T, WriteError>, Failure>,
+) -> Result<T, Failure> {
+    let result = match attempt(is_checked)? {
+        Err(error) if error.is_of_conversion() && !is_checked => attempt(true)?,
+        result => result,
+    };
+    result.map_err(write_failure)
+}
+
 /// Returns a failure of the call for a file that cannot be written, and one of the model for a model that cannot be.
 pub(crate) fn write_failure(error: WriteError) -> Failure {
     match error {

@@ -182,7 +182,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         branch.copies.iter().for_each(|(_, location)| inputs.add(&folder_of(output).join(location)));
     }
     change(&mut model, args, job)?;
-    set_opset(&mut model, args)?;
+    let is_raised = set_opset(&mut model, args)?;
     let run = |model: &Model| if output.quiet { None } else { TypicalRun::new(model) };
     let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?, run(&model));
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
@@ -205,12 +205,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     let may_retry = path.is_some() && (options.quantization.is_some() || options.precision.is_some());
     let mut source = Some(model);
-    let (model, events, bytes) = quantize::written(!may_retry, |is_checked| {
+    let (model, events, bytes) = model_io::write_with_retry(!may_retry, |is_checked| {
         // The model is kept as it was only as long as there may be a second attempt.
         let kept = if is_checked { source.take() } else { source.clone() };
         let mut model = kept.expect("the last attempt takes the model");
         quantize::set_checked(&mut options, is_checked);
-        let events = optimized(args, job, &mut model, &options, output)?;
+        let events = optimized(args, job, (&mut model, is_raised), &options, output)?;
         let Some(path) = &path else {
             let bytes = onnx::written_size(&model, external_data.into());
             return Ok(bytes.map(|bytes| (model, events, bytes)));
@@ -353,23 +353,20 @@ fn calibrate(
     }
 }
 
-/// Optimizes a model. If no weight is quantized, the model keeps its opset, which only weights in blocks would have raised.
+/// Optimizes a model. If its opset was raised for weights in blocks, and no weight is quantized, it keeps its own opset.
 fn optimized(
     args: &Optimize,
     job: &Job,
-    model: &mut Model,
+    (model, is_raised): (&mut Model, bool),
     options: &passes::Options,
     output: Output,
 ) -> Result<Report, Failure> {
     let run = |model: &mut Model, options| passes::optimize(model, options).map_err(|error| failure(job, error));
     let report = run(model, options)?;
-    if options.quantization.is_none() || !report.quantized.is_empty() {
+    if !is_raised || options.quantization.is_none() || !report.quantized.is_empty() {
         return Ok(report);
     }
     let mut kept = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
-    if args.emit.opset.is_some() || args.emit.opset_for_blocks(kept.opset()).is_none() {
-        return Ok(report);
-    }
     change(&mut kept, args, job)?;
     let mut plain = options.clone();
     plain.quantization = None;
@@ -379,9 +376,11 @@ fn optimized(
     Ok(again)
 }
 
-/// Sets the opset that is requested, or the first that has what was requested.
-fn set_opset(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
-    model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
+/// Sets the opset that is requested, or the first that has what was requested. Returns whether weights in blocks raised it.
+fn set_opset(model: &mut Model, args: &Optimize) -> Result<bool, Failure> {
+    let for_blocks = args.emit.opset_for_blocks(model.opset()).filter(|_| args.emit.opset.is_none());
+    model_io::set_opset(model, args.emit.opset.or(for_blocks))?;
+    Ok(for_blocks.is_some())
 }
 
 /// Chooses a branch, and changes sizes, inputs and outputs.

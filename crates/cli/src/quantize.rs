@@ -1,12 +1,10 @@
 //! The flags that quantize weights, and the lines that report it.
 
 use crate::failure::{Failure, Misuse};
-use crate::model_io;
 use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
-use netwright::onnx::WriteError;
 use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -126,22 +124,6 @@ impl Quantize {
             .fold(quantization, |quantization, (pattern, scheme)| quantization?.with_override(pattern, *scheme));
         quantization.map(Some).map_err(Failure::usage)
     }
-}
-
-/// Converts and writes a model, and returns what `attempt` returns of that.
-///
-/// `attempt` is given whether weights are checked before they are quantized or converted to another type. At first they
-/// are not, unless `is_checked` says so: weights are then read only once, while they are written. If the writer finds one
-/// that [cannot be converted](WriteError::is_of_conversion), the second attempt checks them.
-pub(crate) fn written<T>(
-    is_checked: bool,
-    mut attempt: impl FnMut(bool) -> Result<Result<T, WriteError>, Failure>,
-) -> Result<T, Failure> {
-    let result = match attempt(is_checked)? {
-        Err(error) if error.is_of_conversion() && !is_checked => attempt(true)?,
-        result => result,
-    };
-    result.map_err(model_io::write_failure)
 }
 
 /// Sets whether weights are checked before they are quantized or converted to another type.

@@ -1,5 +1,5 @@
-//! Shows the progress of long work on a terminal: how much of a model is written, the rate, and the time left; or the run of
-//! a verification.
+//! Shows the progress of long work on a terminal: how much of a model is written, the rate, and the time left; or the
+//! run of a verification.
 
 use crate::output::{is_plain, thousands};
 use indicatif::{ProgressBar, ProgressStyle};

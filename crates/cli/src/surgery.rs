@@ -6,7 +6,7 @@ use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
-use netwright::files::{self, write_file};
+use netwright::files::{self, Code, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, Graph, Model, Name, Symbol, ValueType};
 use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError, symbols};
@@ -433,7 +433,7 @@ fn unconnected(paths: &[PathBuf], ports: &[Ports], number: usize) -> Failure {
         if names.is_empty() { "none".to_owned() } else { names.join(", ") + more }
     };
     Failure::model_with(
-        SurgeryError::Merge(String::new()).code(),
+        Code::Unmerged,
         format!(
             "model {number}, {path}, exchanges no values with the models before it: its inputs are {}, and their outputs are \
              {}\n  help: connect them by --connect OUT=IN{example}; --allow-unconnected writes them side by side",

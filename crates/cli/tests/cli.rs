@@ -363,16 +363,39 @@ fn nothing_is_quantized() {
     assert_eq!(read("out.onnx"), read("plain.onnx"));
 }
 
-/// A weight with NaN is found while it is written, and stays in floats.
-#[test]
-fn a_weight_with_nan_is_not_quantized() {
+/// Returns a folder of a model with these bytes in a weight of the encoder.
+fn with_changed_weight(byte: u8) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     std::fs::copy(dates().join("config.json"), folder.path().join("config.json")).expect("copied");
     let mut weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
-    // These bytes belong to a weight of the encoder.
     let end = weights.len();
-    weights[end - 350_000..end - 349_000].fill(0xff);
+    weights[end - 350_000..end - 349_000].fill(byte);
     std::fs::write(folder.path().join("model.safetensors"), weights).expect("written");
+    folder
+}
+
+/// A weight that f16 does not hold is found while it is written, and stays in f32.
+#[test]
+fn a_weight_out_of_range_is_not_converted() {
+    let folder = with_changed_weight(0x7f);
+    let run = |arguments: &[&str]| {
+        let done = netwright(folder.path(), arguments);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    run(&["-q", "build", ".", "-o", "encoder.onnx", "--part", "encoder", "--no-optimize"]);
+    let text = run(&["optimize", "encoder.onnx", "-o", "small.onnx", "--dtype", "f16", "--explain"]);
+    let declined = "linear2.weight has a number of magnitude 3.3961513649220713e38, outside the range of f16";
+    assert_eq!(text.matches(declined).count(), 1, "{text}");
+    let written = run(&["inspect", "small.onnx", "--text"]);
+    let kept = |line: &&str| line.contains(".linear2.weight = ") && line.ends_with(": f32[512, 128]");
+    assert_eq!(written.lines().filter(kept).count(), 1, "{written}");
+}
+
+/// A weight with NaN is found while it is written, and stays in floats.
+#[test]
+fn a_weight_with_nan_is_not_quantized() {
+    let folder = with_changed_weight(0xff);
     let run = |arguments: &[&str]| {
         let done = netwright(folder.path(), arguments);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -47,8 +47,9 @@ fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// Returns help for a word that is unknown: of many names, those that contain the word, in letters of either case, if there
-/// are several; else the name that is likely meant, or all names, or the nearest. Control characters in names are escaped, because names may come from a file.
+/// Returns help for an unknown word: the names that contain it, ignoring case, if there are many names and several
+/// contain it; otherwise the likely name, all names, or the nearest of many. Control characters in names are escaped,
+/// because names may come from a file.
 ///
 /// ```
 /// use netwright_ir::nearest::suggestion;
@@ -58,7 +59,7 @@ fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
 pub fn suggestion(word: &str, known: &[&str]) -> String {
     let containing = if known.len() > MAX_LISTED { containing(word, known) } else { vec![] };
     if containing.len() > 1 {
-        return format!("names that contain it are {}", listed(&containing));
+        return format!("choose from the names that contain it: {}", listed(&containing));
     }
     if let Some(name) = meant(word, known.iter().copied()).or_else(|| related(word, known)) {
         return format!("did you mean `{}`?", name.escape_debug());
@@ -148,8 +149,8 @@ mod tests {
         assert_eq!(suggestion("other", &["a\u{1b}b"]), "choose from a\\u{1b}b");
         assert_eq!(
             suggestion("AME1", &many),
-            "names that contain it are name1, name10, name11, name12, name13, name14, name15, name16, name17, name18, \
-             name19"
+            "choose from the names that contain it: name1, name10, name11, name12, name13, name14, name15, name16, \
+             name17, name18, name19"
         );
         assert!(suggestion("ame", &many).ends_with(", name19 and 10 more"));
         assert_eq!(suggestion("AME29", &many), "did you mean `name29`?");

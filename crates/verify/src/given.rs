@@ -85,8 +85,8 @@ fn only_tensors(path: &Path) -> Result<Option<PathBuf>, VerifyError> {
     let with = |extension: &str| -> Vec<&PathBuf> {
         files.iter().filter(|file| file.extension().is_some_and(|own| own == extension)).collect()
     };
-    match with("safetensors")[..] {
-        _ if !with("npy").is_empty() => Ok(None),
+    let found = if with("npy").is_empty() { with("safetensors") } else { vec![] };
+    match found[..] {
         [] => Ok(None),
         [file] => Ok(Some(file.clone())),
         [first, ..] => Err(failed(

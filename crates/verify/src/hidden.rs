@@ -62,12 +62,11 @@ impl Hidden {
 impl Mask {
     fn new(array: &Array, covers: Dim) -> Option<Self> {
         let [batch, length] = *array.shape() else { return None };
-        let elements: Vec<String> = (0..batch * length).filter_map(|at| array.any().text(at)).collect();
+        let elements = array.any().numbers();
         // A mask that is added has 0 for tokens that it keeps.
-        let is_below_0 = |element: &String| element.starts_with('-') && element != "-0";
-        let is_added = elements.iter().any(is_below_0);
-        let is_zero = |element: &String| element == "0" || element == "false";
-        let is_hidden = elements.iter().map(|one| if is_added { is_below_0(one) } else { is_zero(one) }).collect();
+        let is_added = elements.iter().any(|element| *element < 0.0);
+        let is_hidden =
+            elements.iter().map(|element| if is_added { *element < 0.0 } else { *element == 0.0 }).collect();
         Some(Self { batch, length, is_hidden, covers })
     }
 

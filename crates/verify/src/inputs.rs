@@ -13,7 +13,7 @@ const MAX_ELEMENTS: usize = 1 << 28;
 /// The bound of ids that do not index a known table.
 const IDS: u64 = 16;
 
-/// The bound of the magnitude of integers that are only computed with.
+/// The bound of the magnitude of integers that are used only in arithmetic.
 const INTEGERS: u64 = 16;
 
 /// The bound of positions that do not index a known table.
@@ -32,8 +32,8 @@ const FILL: f32 = -1e4;
 ///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph masks attention scores
 ///   with them, floats only if it uses them for nothing else. Floats that it adds to scores may also be a bias, and are
 ///   masks only in every second run.
-/// - *Integers* that the graph only computes with have both signs in two of eight runs, in one of them with one element of
-///   1000; otherwise they are like ids.
+/// - *Integers* that the graph uses only in arithmetic have both signs in two of eight runs, in one of them with one
+///   element of 1000; otherwise they are like ids.
 /// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
 ///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
@@ -122,7 +122,7 @@ pub(crate) enum Role {
     Mask,
     Positions,
     Length,
-    /// Integers that are only computed with.
+    /// Integers that the graph uses only in arithmetic.
     Integers,
     Ids,
     Floats,

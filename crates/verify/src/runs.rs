@@ -222,7 +222,7 @@ fn cases(
     Err(failed.unwrap_or(VerifyError::Sizes("no sizes fit the inputs of the model")))
 }
 
-/// Returns the first planned run, with its inputs, whose values are floats of a second model too.
+/// Returns the first planned run, with its inputs, rounded to the float types of the second model if there is one.
 pub(crate) fn first_case(
     model: &ModelFile,
     second: Option<&ModelFile>,

@@ -14,7 +14,8 @@ pub(crate) struct Uses {
     pub(crate) is_added: bool,
     /// What it does to attention scores.
     pub(crate) masking: Masking,
-    /// Whether its elements are only computed with, so that any number is valid: none is an index, a size or a position.
+    /// Whether the graph uses its elements only in arithmetic, so that any number is valid: none is an index, a size or a
+    /// position.
     pub(crate) is_computed: bool,
 }
 

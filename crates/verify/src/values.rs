@@ -189,6 +189,22 @@ impl Values {
             _ => None,
         }
     }
+
+    /// Returns the elements as numbers, rounded to f64; true is 1.
+    pub(crate) fn numbers(&self) -> Vec<f64> {
+        match self {
+            Values::Bool(values) => values.iter().copied().map(f64::from).collect(),
+            Values::U8(values) => values.iter().copied().map(f64::from).collect(),
+            Values::U16(values) => values.iter().copied().map(f64::from).collect(),
+            Values::U32(values) => values.iter().copied().map(f64::from).collect(),
+            Values::U64(values) => values.iter().map(|value| *value as f64).collect(),
+            Values::I8(values) => values.iter().copied().map(f64::from).collect(),
+            Values::I16(values) => values.iter().copied().map(f64::from).collect(),
+            Values::I32(values) => values.iter().copied().map(f64::from).collect(),
+            Values::I64(values) => values.iter().map(|value| *value as f64).collect(),
+            floats => floats.floats().unwrap_or_default(),
+        }
+    }
 }
 
 /// A Rust type of elements of an [`Array`].

@@ -1,5 +1,5 @@
-//! Verifies a KV cache that is added or that becomes a buffer: steps with the cache must compute what the model computes,
-//! for all tokens at once or in steps with its own cache.
+//! Verifies a KV cache that is added or that becomes a buffer: steps with the cache must compute what the model
+//! computes, for all tokens at once or in steps with its own cache.
 
 use super::scratch;
 use crate::failure::Failure;

@@ -69,9 +69,9 @@ fn real_or_complex(x: &Operands<'_>, shape: &Shape) -> Result<(), InferError> {
     }
 }
 
-/// Operands: signals `[batch, length, 1 or 2]`, or `[batch, length]`, which the standard does not name but ONNX Runtime
-/// takes and PyTorch writes, the step of the frames, a window, the length of a frame (default: the
-/// window's, without one the signal's).
+/// Operands: signals `[batch, length, 1 or 2]`, the step of the frames, a window, the length of a frame (default: the
+/// window's, without one the signal's). Signals may also be `[batch, length]`, as PyTorch writes them and ONNX Runtime
+/// accepts.
 pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     x.arity(2..=4, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;

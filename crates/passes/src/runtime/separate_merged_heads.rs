@@ -10,8 +10,9 @@ use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 ///
 /// tract 0.23.9 folds a Reshape that merges the axis that a product sums over into the product: it also reshapes the
 /// other operand, and multiplies by the wrong numbers, without an error, if that is a weight in blocks. It does so for
-/// f32 and blocks that it keeps: of 32 in 4 bits, and of any multiple of 32 in 2 bits. Attention ends with such a Reshape too. tract does not fold a Reshape through a
-/// Cast, and the two casts change no number. The passes for every target remove them, and this one inserts them again.
+/// f32 and blocks that it keeps: of 32 in 4 bits, and of any multiple of 32 in 2 bits. Attention ends with such a
+/// Reshape too. tract does not fold a Reshape through a Cast, and the two casts change no number. The passes for every
+/// target remove them, and this one inserts them again.
 pub fn separate_merged_heads() -> Pass {
     let summary = "MatMulNBits(merged heads) -> MatMulNBits(cast(cast(merged heads; f64); f32)), which tract needs";
     Pass::new("separate-merged-heads", summary, Exactness::Bits)

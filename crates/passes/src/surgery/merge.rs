@@ -167,9 +167,7 @@ impl Links {
         }
         Ok(Self { outputs })
     }
-}
 
-impl Links {
     /// Returns the numbers of the models, from 1, that are not connected to the first.
     fn unconnected(&self, models: usize) -> Vec<usize> {
         let mut groups: Vec<usize> = (0..models).collect();
