@@ -105,10 +105,11 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
         return Err(VerifyError::UnknownSymbol { symbol, help });
     }
     let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();
+    let pasts = pasts(inputs);
     let has_length = free.iter().any(|symbol| !is_batch(symbol.as_str()));
     let mut runs: Vec<Sizes> = vec![];
     for row in ROWS.iter().chain(longest.then_some(&LONGEST_ROW)) {
-        let mut bound = row.bind(&free);
+        let mut bound = row.bind(&free, &pasts);
         let failed = resolve(dims, &mut bound);
         match (row.kind, failed) {
             (SizesKind::Usual, failed) => failed?,
@@ -135,15 +136,27 @@ pub(crate) fn symbols(inputs: &[Port]) -> BTreeSet<Symbol> {
     symbols
 }
 
+/// Returns the symbols that are the length of the past: by their names, or as sizes of nothing but inputs that are named
+/// after the past.
+fn pasts(inputs: &[Port]) -> BTreeSet<Symbol> {
+    let (of_past, others): (Vec<Port>, Vec<Port>) =
+        inputs.iter().cloned().partition(|port| port.name.to_lowercase().contains("past"));
+    let (of_past, others) = (symbols(&of_past), symbols(&others));
+    let is_only_of_past = |symbol: &Symbol| of_past.contains(symbol) && !others.contains(symbol);
+    of_past.union(&others).filter(|symbol| is_past(symbol) || is_only_of_past(symbol)).cloned().collect()
+}
+
 impl Row {
-    fn bind(&self, free: &[&Symbol]) -> Bindings {
+    fn bind(&self, free: &[&Symbol], pasts: &BTreeSet<Symbol>) -> Bindings {
         let (batches, lengths): (Vec<&Symbol>, Vec<&Symbol>) =
             free.iter().partition(|symbol| is_batch(symbol.as_str()));
         let mut bound: Bindings = batches.into_iter().map(|symbol| (symbol.clone(), self.batch)).collect();
         let sizes = (0..).map(|at| self.first + self.step * at);
         bound.extend(lengths.iter().map(|&symbol| symbol.clone()).zip(sizes));
         if let Some(past) = self.past {
-            bound.extend(lengths.into_iter().filter(|symbol| is_past(symbol)).map(|symbol| (symbol.clone(), past)));
+            bound.extend(
+                lengths.into_iter().filter(|symbol| pasts.contains(*symbol)).map(|symbol| (symbol.clone(), past)),
+            );
         }
         bound
     }

@@ -38,6 +38,7 @@ pub mod bench;
 mod bindings;
 pub mod child;
 mod compare;
+mod dims;
 mod error;
 mod file;
 mod gate;

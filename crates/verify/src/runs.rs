@@ -2,6 +2,7 @@
 
 use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Products, Where, compare_at};
+use crate::dims::needs_known_sizes;
 use crate::error::shortened;
 use crate::file::{ModelFile, place};
 use crate::hidden::Hidden;
@@ -31,7 +32,8 @@ const MAX_ROUNDING: f64 = 100.0;
 /// The same if a constant mask may hide rows, which a conversion can keep.
 const MAX_ROUNDING_OF_CONSTANT_MASKS: f64 = 10.0;
 
-/// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
+/// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that or would compute something wrongly,
+/// for the sizes of each run.
 pub(crate) struct Runner<'m> {
     file: &'m ModelFile,
     runtime: &'m Runtime,
@@ -47,8 +49,10 @@ impl<'m> Runner<'m> {
 
     /// Creates a runner that computes any values of the main graph.
     pub(crate) fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, VerifyError> {
-        let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
-            Ok(session) => Some(session),
+        let is_wrong = *runtime == Runtime::Tract && needs_known_sizes(&file.graph);
+        let symbolic = (!is_wrong).then(|| Session::of(file, runtime, outputs.clone(), None));
+        let symbolic = match symbolic.transpose() {
+            Ok(session) => session,
             Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) if *runtime == Runtime::Tract => None,
             Err(error) => return Err(error),
         };

@@ -1,0 +1,65 @@
+//! Arithmetic on sizes that tract computes wrongly while they are symbolic.
+
+use crate::uses::{Graphs, integer};
+use std::collections::BTreeMap;
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// The element type i64 in a file; tract computes other types on tensors.
+const I64: i64 = 7;
+
+/// What is known of the elements of a value, in the order of what may be computed wrongly.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Elements {
+    /// No sizes.
+    Data,
+    /// Sizes, and sums and products of them.
+    Sizes,
+    /// Sizes from which something is subtracted: they may be negative.
+    Differences,
+}
+
+/// Whether a graph or a body in it computes something of sizes that tract 0.23.9 computes wrongly while they are symbolic:
+/// Equal of a size and a number is false, and the quotient and the remainder of a negative number are those of ONNX only
+/// for a size that is known.
+pub(crate) fn needs_known_sizes(graph: &GraphProto) -> bool {
+    let graphs = Graphs::new(graph);
+    let mut known = BTreeMap::new();
+    let mut bodies = vec![graph];
+    while let Some(graph) = bodies.pop() {
+        for node in &graph.node {
+            let known_of = |name: &String| known.get(name.as_str()).copied();
+            let most = node.input.iter().filter_map(known_of).max().unwrap_or(Elements::Data);
+            let is_wrong = match node.op_type.as_str() {
+                "Equal" => most > Elements::Data && !node.input.iter().any(|name| is_negative(&graphs, name)),
+                "Div" | "Mod" => most == Elements::Differences,
+                _ => false,
+            };
+            if is_wrong {
+                return true;
+            }
+            let result = computed(&graphs, node, most);
+            known.extend(node.output.iter().map(|name| (name.as_str(), result)));
+            bodies.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+        }
+    }
+    false
+}
+
+/// Returns what is known of the results of a node, from the most that is known of its operands.
+fn computed(graphs: &Graphs<'_>, node: &NodeProto, most: Elements) -> Elements {
+    let is_size = most > Elements::Data;
+    match node.op_type.as_str() {
+        "Shape" | "Size" => Elements::Sizes,
+        "Sub" | "Neg" if is_size => Elements::Differences,
+        "Add" | "Mul" if is_size && node.input.iter().any(|name| is_negative(graphs, name)) => Elements::Differences,
+        "Cast" if node.attribute.iter().any(|attribute| attribute.name == "to" && attribute.i != I64) => Elements::Data,
+        "Identity" | "Gather" | "Slice" | "Squeeze" | "Unsqueeze" | "Reshape" | "Concat" | "Cast" | "Add" | "Mul"
+        | "Div" | "Mod" | "Min" | "Max" | "Where" | "Expand" | "ReduceProd" | "ReduceSum" | "If" => most,
+        _ => Elements::Data,
+    }
+}
+
+/// Whether a value is a constant below 0, to which no size is equal.
+fn is_negative(graphs: &Graphs<'_>, name: &str) -> bool {
+    graphs.constant(name).and_then(integer).is_some_and(|number| number < 0)
+}
