@@ -62,7 +62,7 @@ impl Engines {
                 Ok((open(other)?, other))
             }
             (Err(failure), None) if failure.is_not_runnable() => {
-                Err(failure.with_help(Some(other_runtime(&first.to_string()))))
+                Err(failure.with_help(other_runtime(&first.to_string())))
             }
             (opened, _) => Ok((opened?, first)),
         }
