@@ -368,7 +368,15 @@ fn models_are_merged() {
     let fixed = "fixed(%h: f32[n, 4], %k: f32[3]) {\n  %y = mul %h, [1.0, 2.0, 3.0] : f32[n, 4]\n  return %y\n}\n";
     let fixed = fixed.replace("[1.0, 2.0, 3.0] : f32[n, 4]", "[1.0, 2.0, 3.0, 4.0] : f32[n, 4]");
     let other_symbol = back.replace("f32[n]", "f32[length]");
-    let cases: [(&str, &[&str], Pairs<'_>); 11] = [
+    // As in the decoder that reads an encoder: two lengths of one name, and one batch.
+    let encoder = "encoder(%x: f32[batch, seq, 4]) {\n  %h = exp %x : f32[batch, seq, 4]\n  return %h\n}\n";
+    let decoder = "decoder(%y: f32[batch, seq, 4], %h: f32[batch, source, 4]) {
+  %all = concat %y, %h {axis = 1} : f32[batch, seq + source, 4]
+  return %all
+}
+";
+    let cases: [(&str, &[&str], Pairs<'_>); 12] = [
+        ("a length of its own with the name of another", &[encoder, decoder], &[]),
         ("an input of one name and another symbol", &[front, &other_symbol], &[]),
         ("by name", &[front, back], &[]),
         ("by name, with another weight of one name", &[front, &other_weight], &[]),

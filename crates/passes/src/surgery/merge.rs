@@ -1,7 +1,7 @@
 //! Connects models.
 
 use super::copy::{Copier, Facts, common_conventions, copy_annotations};
-use super::dims::substitute;
+use super::dims::{substitute, symbols};
 use super::split::Plan;
 use super::{SurgeryError, expect_no_training, unknown};
 use netwright_ir::{
@@ -26,8 +26,9 @@ pub struct Merged {
 /// An input reads the output of an earlier model that `connections` names for it (pairs of output and input), or else
 /// the output of its own name, or else it is one input with an earlier input of its name if their types agree. The
 /// outputs that are read this way are inner values of the result. Other clashing names are made distinct by a numeric
-/// suffix. Symbols of the same name are the same size, as in one model; a symbol of an input that reads an output, or is
-/// one with an earlier input, takes the size from there. Equal weights of the same name are stored once.
+/// suffix. A symbol of an input that reads an output, or is one with an earlier input, takes the size from there. Other
+/// symbols are distinct from those of earlier models, except those of the first axis of inputs of both, the batch. Equal
+/// weights of the same name are stored once.
 ///
 /// `plan` restores the order and the outputs of a model that was [split](super::split()).
 ///
@@ -45,7 +46,7 @@ pub fn merge(models: &[Model], connections: &[(&str, &str)], plan: Option<&Plan>
         add_description(&mut merged, model, at + 2, plan.is_some(), &mut notes)?;
     }
     let mut connected: Vec<Graph> = models.iter().map(|model| model.graph.clone()).collect();
-    let links = Links::new(&mut connected, connections)?;
+    let links = Links::new(&mut connected, connections, plan.is_none().then_some(&mut notes))?;
     merged.graph = Merger::new(&connected, &links, plan, &mut notes).finish(&links)?;
     Ok(Merged { model: merged, notes, unconnected: links.unconnected(models.len()) })
 }
@@ -113,8 +114,13 @@ struct Links {
 }
 
 impl Links {
-    /// Finds the outputs that inputs read, and gives symbols of these inputs the sizes of the outputs.
-    fn new(graphs: &mut [Graph], connections: &[(&str, &str)]) -> Result<Self, SurgeryError> {
+    /// Finds the outputs that inputs read, and gives symbols of these inputs the sizes of the outputs. Other symbols are
+    /// made distinct, and noted, unless the models are parts of one.
+    fn new(
+        graphs: &mut [Graph],
+        connections: &[(&str, &str)],
+        mut notes: Option<&mut Vec<String>>,
+    ) -> Result<Self, SurgeryError> {
         let mut outputs: BTreeMap<Of, (usize, usize)> = BTreeMap::new();
         let mut inputs: HashMap<Name, ValueType> = HashMap::default();
         for at in 0..graphs.len() {
@@ -133,6 +139,17 @@ impl Links {
                     outputs.insert((at, input), (model, place));
                 } else if let Some(ty) = inputs.get(&name) {
                     learn(&graphs[at].fact(input).ty, ty, &mut sizes);
+                }
+            }
+            if let Some(notes) = &mut notes {
+                for (old, new) in distinct_symbols(&graphs[..at], &graphs[at], &sizes) {
+                    notes.push(format!(
+                        "the symbolic dim {:?} of model {} is now {:?}: nothing connects it with that of an earlier model",
+                        old.as_str(),
+                        at + 1,
+                        new.as_str()
+                    ));
+                    sizes.insert(old, Dim::Symbol(new));
                 }
             }
             sizes.retain(|symbol, dim| *dim != Dim::Symbol(symbol.clone()));
@@ -177,6 +194,28 @@ impl Links {
         }
         (1..models).filter(|model| groups[*model] != groups[0]).map(|model| model + 1).collect()
     }
+}
+
+/// Returns new names for the symbols of a model that are not bound and that earlier models have too, without the batch.
+fn distinct_symbols(earlier: &[Graph], graph: &Graph, bound: &BTreeMap<Symbol, Dim>) -> Vec<(Symbol, Symbol)> {
+    let of_batch = |graph: &Graph| -> BTreeSet<Symbol> {
+        let first = |input| match graph.shape(input)?.iter().next()? {
+            Dim::Symbol(symbol) => Some(symbol.clone()),
+            _ => None,
+        };
+        graph.inputs().filter_map(first).collect()
+    };
+    let before: BTreeSet<Symbol> = earlier.iter().flat_map(symbols).collect();
+    let batch_before: BTreeSet<Symbol> = earlier.iter().flat_map(of_batch).collect();
+    let (own, batch) = (symbols(graph), of_batch(graph));
+    let is_batch = |symbol: &Symbol| batch.contains(symbol) && batch_before.contains(symbol);
+    let clashing = own.iter().filter(|it| before.contains(*it) && !bound.contains_key(*it) && !is_batch(it));
+    let renamed = clashing.filter_map(|old| {
+        let names = (1_usize..).map(|number| Symbol::new(format!("{}_{number}", old.as_str())));
+        let new = names.into_iter().find(|new| !before.contains(new) && !own.contains(new))?;
+        Some((old.clone(), new))
+    });
+    renamed.collect()
 }
 
 /// Records the sizes that the symbols of one type have in the other.
