@@ -5,7 +5,8 @@
 Weights in blocks are dequantized here, by NumPy, into a model in f32, whose results must be those of the quantized model
 within 1e-3 of the output's scale at `accuracy_level` 1. The first row of a batch of 32 must be what it is alone, within
 1e-5: results of weight-only schemes do not depend on the batch. `--rounding nearest` must choose the codes and scales of
-ONNX Runtime's own quantizer. The table has the size of the file and the agreement with PyTorch by scheme and target.
+ONNX Runtime's own quantizer. In f16, weights of the branches of an If are multiplied as ONNX Runtime multiplies without
+optimizations. The table has the size of the file and the agreement with PyTorch by scheme and target.
 """
 
 import argparse
@@ -28,6 +29,8 @@ BLOCKS = ("int4", "int8")
 FOLDERS = ["bert_mlm", "clip", "gemma2", "gpt2", "llama", "minilm", "phi3", "qwen3", "t5", "vit", "whisper"]
 TOLERANCE = 1e-3
 BATCH_TOLERANCE = 1e-5
+# Sums of products in f16.
+BRANCH_TOLERANCE = 5e-3
 # Tables and products are small here, so that they are named.
 EVERY = ".*"
 # The table stands after this line of the file.
@@ -182,6 +185,32 @@ def judge_scheme(program, folder, target, scheme, flags, out):
     return path.stat().st_size, similar, min(wins, default=1.0)
 
 
+def judge_branches(program, target, scheme, out):
+    """Fails if ONNX Runtime, with its optimizations, multiplies wrongly by quantized weights of the branches of an If."""
+    generator = np.random.default_rng(7)
+    bodies = []
+    for name in ("then", "else"):
+        weight = numpy_helper.from_array(generator.standard_normal((67, 67), np.float32) / 8, f"{name}.weight")
+        result = helper.make_tensor_value_info(f"{name}.y", TensorProto.FLOAT, ["n", 67])
+        product = helper.make_node("MatMul", ["x", weight.name], [result.name])
+        bodies.append(helper.make_graph([product], name, [], [result], [weight]))
+    choice = helper.make_node("If", ["c"], ["y"], then_branch=bodies[0], else_branch=bodies[1])
+    inputs = [helper.make_tensor_value_info("c", TensorProto.BOOL, [1])]
+    inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 67]))
+    graph = helper.make_graph([choice], "branches", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 67])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    (out / "branches.onnx").write_bytes(model.SerializeToString())
+    flags = ["--target", target, "--quantize-tensor", f"{EVERY}={scheme}", "--dtype", "f16"]
+    judge.optimize(program, out / "branches.onnx", out / "model.onnx", flags)
+    optimized = judge.session(str(out / "model.onnx"), judge.OPTIMIZED)
+    plain = judge.session(str(out / "model.onnx"))
+    for choice in (True, False):
+        values = {"c": np.array([choice]), "x": generator.standard_normal((3, 67), np.float32)}
+        found = difference(optimized.run(None, values), plain.run(None, values))
+        if not found <= BRANCH_TOLERANCE:
+            raise families.Wrong(f"a branch differs by {found:.1e} once ONNX Runtime optimizes it")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -203,6 +232,13 @@ def main():
                         except Exception as error:
                             failures += 1
                             print(f"{name}, {scheme}, {kind}, {target}: {judge.first_line(error)}", flush=True)
+    for scheme, target in itertools.product(BLOCKS, TARGETS):
+        with tempfile.TemporaryDirectory() as out:
+            try:
+                judge_branches(arguments.program, target, scheme, pathlib.Path(out))
+            except Exception as error:
+                failures += 1
+                print(f"branches, {scheme}, {target}: {judge.first_line(error)}", flush=True)
     for name, scheme, kind, target, size, similar, wins in rows:
         print(f"{name:12} {scheme:14} {kind:11} {target:6} {size:8} {similar:.6f} {wins:.3f}")
     if arguments.table:

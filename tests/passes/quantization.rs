@@ -352,6 +352,40 @@ fn scales_stay_in_f32_where_the_target_takes_no_others() {
     }
 }
 
+/// In bodies, ONNX Runtime multiplies wrongly by weights with scales in f16.
+#[test]
+fn scales_in_bodies_stay_in_f32() {
+    let body = "%y = if %c {then_branch = graph then(; %x: f32[b, 64] = %x) {
+          %w = parameter uniform(seed = 1, bound = 0.5) : f32[64, 96]
+          %p = matmul %x, %w : f32[b, 96]
+          return %p
+        }, else_branch = graph else(; %x: f32[b, 64] = %x) {
+          %v = parameter uniform(seed = 2, bound = 0.5) : f32[64, 96]
+          %q = matmul %x, %v : f32[b, 96]
+          return %q
+        }} : f32[b, 96]
+        return %y";
+    let wide = model("%c: bool[1], %x: f32[b, 64]", body, 21);
+    let f16 = Precision::new(ElementType::F16).expect("it is a float");
+    let mut narrow = wide.clone();
+    let options_of_f16 = Options::for_target(Target::ONNX).with_evaluator(Tract).with_precision(f16.clone());
+    passes::optimize(&mut narrow, &options_of_f16).expect("it is converted");
+    for scheme in [Scheme::Int4, Scheme::Int8] {
+        let quantized = options(Target::ONNX, Quantization::new(scheme));
+        let cases = [("f32", &wide, quantized.clone().with_precision(f16.clone())), ("f16", &narrow, quantized)];
+        for (case, model, options) in cases {
+            let mut model = model.clone();
+            passes::optimize(&mut model, &options).expect("it is optimized");
+            let text = model.graph.to_string();
+            let is_in_f32 = |line: &&str| line.contains("= dequantize_linear") && line.ends_with(": f32[64, 96]");
+            assert_eq!(text.lines().filter(is_in_f32).count(), 2, "{case}, {scheme}\n{text}");
+            assert_eq!(text.matches("= matmul").count(), 2, "{case}, {scheme}\n{text}");
+            assert_eq!(text.matches(": f16[b, 96]").count(), 3, "{case}, {scheme}\n{text}");
+            check_second_run(case, Target::ONNX, &model);
+        }
+    }
+}
+
 /// tract dequantizes once what it folds; a second run changes nothing.
 #[test]
 fn large_weights_are_dequantized_in_pieces() {

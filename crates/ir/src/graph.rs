@@ -211,6 +211,8 @@ pub struct Graph {
     /// The default tensors of inputs that the caller may omit.
     defaults: BTreeMap<NodeId, Tensor>,
     captures: Vec<NodeId>,
+    /// Whether this is a body that [`Graph::edit_bodies`] is editing.
+    is_body: bool,
     outputs: Vec<GraphOutput>,
     /// How deeply bodies nest in the graph.
     depth: u32,

@@ -179,7 +179,9 @@ impl Graph {
             outer = rest;
             let before = facts(body);
             body.unify_captures(self, its);
+            body.is_body = true;
             edit(body);
+            body.is_body = false;
             kept.extend(body.settle_captures(its));
             is_news |= facts(body) != before;
         }

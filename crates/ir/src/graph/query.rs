@@ -27,6 +27,11 @@ impl Graph {
         self.captures.iter().map(|&node| Value { node, result: 0 })
     }
 
+    /// Whether this is a body that [`edit_bodies`](Graph::edit_bodies) is editing.
+    pub fn is_body(&self) -> bool {
+        self.is_body
+    }
+
     /// Returns which optional names and types a file of the graph gives.
     pub fn conventions(&self) -> Conventions {
         self.conventions

@@ -50,6 +50,7 @@ struct Context<'p> {
     weights: WeightKernels,
     to: ElementType,
     dialect: Dialect,
+    is_of_body: bool,
 }
 
 impl Context<'_> {
@@ -120,7 +121,8 @@ fn retyped(ty: &ValueType, to: ElementType) -> ValueType {
 fn convert(graph: &mut Graph, precision: &Precision, weights: WeightKernels, log: &mut Log) {
     let opset = netwright_ir::DEFAULT_OPSET;
     let fallback = Dialect { opset, with_kernels: false, lowered: &target::LOWERED };
-    let context = Context { precision, weights, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
+    let dialect = graph.dialect().unwrap_or(fallback);
+    let context = Context { precision, weights, to: precision.to, dialect, is_of_body: false };
     let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
     let plan = Plan::of(graph, &context, &|_| None);
     let mut has_changed = false;
@@ -413,7 +415,7 @@ impl<'c> Converter<'c> {
             .map(|value| value.and_then(|value| graph.fact(value).element()))
             .collect::<Vec<_>>()
             .into_iter();
-        let context = self.context;
+        let context = &self.context.of_bodies();
         let done = &mut *self.done;
         let mut types: Vec<Vec<Option<ElementType>>> = vec![];
         let id = graph.edit_bodies(id, |body| {

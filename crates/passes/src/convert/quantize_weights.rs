@@ -288,7 +288,9 @@ impl Weight<'_> {
             if is_whole { Ok(tensor.reshaped(&[tensor.count()])?) } else { laid_out(tensor) }
         };
         let codes = laid_out(quantized.codes())?;
-        let is_wide = !has_kernel && self.target.weights.wide_scales && self.tensor.element() != ElementType::F32;
+        // In bodies, ONNX Runtime 1.32 multiplies wrongly by weights with scales in f16.
+        let needs_wide = self.target.weights.wide_scales || graph.is_body();
+        let is_wide = !has_kernel && needs_wide && self.tensor.element() != ElementType::F32;
         let scales = if is_wide { quantized.scales().cast(ElementType::F32)? } else { quantized.scales().clone() };
         let parts = [Some(("scales", &scales)), quantized.zeros().map(|zeros| ("zeros", zeros))];
         let parts = parts.into_iter().flatten().map(|(word, part)| Ok((word, scaled(part)?)));

@@ -42,6 +42,13 @@ impl Captured {
     }
 }
 
+impl Context<'_> {
+    /// Returns what holds for the bodies in a graph.
+    pub(super) fn of_bodies(&self) -> Self {
+        Self { is_of_body: true, ..*self }
+    }
+}
+
 /// Returns what the bodies of a node capture.
 pub(super) fn captured(graph: &Graph, id: NodeId, rows: &Rows<'_>, context: &Context<'_>) -> Captured {
     let operands = graph.operands(id);
@@ -70,6 +77,7 @@ pub(super) fn captured(graph: &Graph, id: NodeId, rows: &Rows<'_>, context: &Con
 
 /// Returns for each capture of a body how nodes there read it, perhaps after casts.
 fn readings(body: &Graph, context: &Context<'_>, known: &dyn Fn(Value) -> Option<Known>) -> Vec<Reading> {
+    let context = &context.of_bodies();
     let plan = Plan::of(body, context, known);
     let is_narrow = |user: NodeId, at: usize| {
         plan.mode(user) == Some(&Mode::Narrow)

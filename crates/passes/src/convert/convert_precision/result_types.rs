@@ -11,6 +11,12 @@ pub(super) fn refusal(graph: &Graph, id: NodeId, context: &Context<'_>) -> Optio
     if is_of_scales && context.weights.wide_scales {
         return Some("the target accepts scales of quantized weights only in f32".to_owned());
     }
+    if is_of_scales && context.is_of_body {
+        return Some(format!(
+            "in bodies, ONNX Runtime 1.32 multiplies wrongly by weights with scales in {}",
+            context.to
+        ));
+    }
     let node = graph.node(id);
     let op = node.op();
     let operands = graph.operands(id);
