@@ -437,7 +437,12 @@ fn branches_are_merged() {
     let other_weight = STEP.replace("seed = 1", "seed = 3");
     let more_outputs = STEP.replace("return %y", "return %y, %h");
     let other_type = STEP.replace("%x: f32[n, 4]", "%x: f32[4, 4]");
-    let cases: [(&str, &str, &str, Pairs); 7] = [
+    let quantized = STEP.replace(
+        "%w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]",
+        "%codes = parameter fill(1) : i8[4, 4]\n%scales = parameter fill(0.5) : f32[4]
+  %w = dequantize_linear %codes, %scales {axis = 1, block_size = 0} : f32[4, 4]",
+    );
+    let cases: [(&str, &str, &str, Pairs); 8] = [
         ("an output that is an input of the other branch", "steps", STEP, &[("present", "past")]),
         ("another weight of one name", "steps", &other_weight, &[("present", "past")]),
         ("an output that the other branch lacks", "steps", STEP, &[]),
@@ -450,6 +455,7 @@ fn branches_are_merged() {
             "step(%x: f32[n, 4], %past: f32[n, 4]) {\nreturn y = %x\n}",
             &[("present", "past")],
         ),
+        ("a product by a quantized weight", "steps", &quantized, &[("present", "past")]),
     ];
     let text = cases.map(|(title, condition, step, kept)| {
         let text = match surgery::merge_branches(condition, model(step), model(FIRST), kept) {

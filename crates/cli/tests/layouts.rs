@@ -67,6 +67,15 @@ fn folders_have_what_clients_open() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(parameters("onnx"), parameters("ort"));
+    for (target, is_written) in [("onnx", false), ("ort", true)] {
+        let call = ["-q", "-o", "int8", "--target", target, "--with-past", "--kv-cache", "merged"];
+        let quantize = ["--quantize-tensor", ".=int8"];
+        let output =
+            netwright(folder.path(), &[&["build", t5.to_str().expect("UTF-8")], &call[..], &quantize].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_written, "{error}");
+        assert!(is_written || error.contains("help: quantize for the target ort (--target ort)"), "{error}");
+    }
     let added = |path: &str| std::fs::read_to_string(folder.path().join(path)).expect("read");
     let config = added("browser/config.json");
     let key = config.find("\"transformers.js_config").expect("the key is added");

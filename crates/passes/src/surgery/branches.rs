@@ -3,7 +3,9 @@
 use super::copy::{Copier, Facts, common_conventions};
 use super::merge::{Merged, add_description, is_equal_op};
 use super::{SurgeryError, expect_no_training};
-use netwright_ir::{ElementType, Graph, HashMap, Model, Name, NodeId, Op, Place, TensorType, Value, check, shape};
+use netwright_ir::{
+    ElementType, Graph, HashMap, Model, Name, NodeId, Op, OpKind, Place, TensorType, Value, check, shape,
+};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -18,8 +20,8 @@ const MAX_IN_BRANCH: u64 = 64;
 /// of output and input). Equal weights of one name are stored once.
 ///
 /// # Errors
-/// If inputs of one name have different types, an output of one model has no counterpart in the other, or the models
-/// import different versions of an operator set.
+/// If inputs of one name have different types, an output of one model has no counterpart in the other, the models
+/// import different versions of an operator set, or a product reads a weight from a DequantizeLinear.
 pub fn merge_branches(condition: &str, yes: &Model, no: &Model, kept: &[(&str, &str)]) -> Result<Merged, SurgeryError> {
     [yes, no].into_iter().try_for_each(expect_no_training)?;
     let mut notes = vec![];
@@ -27,6 +29,7 @@ pub fn merge_branches(condition: &str, yes: &Model, no: &Model, kept: &[(&str, &
     add_description(&mut model, yes, 2, false, &mut notes)?;
 
     let graphs = [&no.graph, &yes.graph];
+    graphs.into_iter().try_for_each(expect_no_product_of_codes)?;
     let mut outer = Copier::new(&no.graph).empty();
     outer.set_conventions(common_conventions(graphs));
     let mut outside = add_inputs(&mut outer, graphs)?;
@@ -110,6 +113,25 @@ fn is_stored_outside(graph: &Graph, id: NodeId) -> bool {
         Op::Parameter(_) | Op::SparseParameter(_) => true,
         Op::Constant(tensor) => tensor.len() > MAX_IN_BRANCH,
         _ => false,
+    }
+}
+
+/// Refuses products by weights that a branch would dequantize from codes outside of it, which ONNX Runtime does not load.
+fn expect_no_product_of_codes(graph: &Graph) -> Result<(), SurgeryError> {
+    let is_product = |(user, _): (NodeId, usize)| graph.node(user).op().kind() == OpKind::MatMul;
+    let is_dequantized = |id: &NodeId| {
+        let is_stored = graph.operand(*id, 0).is_some_and(|codes| is_stored_outside(graph, codes.node));
+        is_stored && graph.node(*id).op().kind() == OpKind::DequantizeLinear
+    };
+    let mut dequantized = graph.schedule().into_iter().filter(is_dequantized).map(|node| Value { node, result: 0 });
+    match dequantized.find(|weight| graph.users(*weight).into_iter().any(is_product)) {
+        None => Ok(()),
+        Some(weight) => Err(SurgeryError::Merge(format!(
+            "the quantized weight {:?} would be dequantized in a branch and stored outside of it, and ONNX Runtime 1.32 \
+             does not load such a model\n  help: quantize for the target ort (--target ort), whose products read codes, or \
+             leave the weights in floats",
+            graph.value_name(weight)
+        ))),
     }
 }
 
