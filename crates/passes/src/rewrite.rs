@@ -21,14 +21,18 @@ pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Va
     Ok(Value { node: graph.insert(place, op, &operands)?, result: 0 })
 }
 
-/// Inserts the element of a vector of one element, as a scalar. Below opset 13 with its axis, without which tract does
-/// not load a Squeeze of that opset.
+/// Whether Squeeze is written with its axes in the opset of a graph: below opset 13, tract requires them.
+pub(crate) fn squeezes_by_axes(graph: &Graph) -> bool {
+    graph.dialect().is_some_and(|dialect| dialect.opset < 13)
+}
+
+/// Inserts the element of a vector of one element, as a scalar.
 ///
 /// # Errors
 /// If the operand is not such a vector.
 pub(crate) fn only(graph: &mut Graph, root: Value, word: &str, vector: Value) -> Result<Value, Skip> {
     let mut operands = vec![vector];
-    if graph.dialect().is_some_and(|dialect| dialect.opset < 13) {
+    if squeezes_by_axes(graph) {
         operands.push(insert(graph, root, "axes", Op::Constant(Tensor::indices(&[0])), &[])?);
     }
     insert(graph, root, word, Op::Squeeze, &operands)

@@ -6,7 +6,8 @@
 use crate::child::{
     Dims, Ended, Failed, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
 };
-use crate::runs::{Runner, first_case};
+use crate::runner::Runner;
+use crate::runs::first_case;
 use crate::{ModelFile, Options, Runtime, VerifyError};
 use netwright_files::peak_memory;
 use serde::{Deserialize, Serialize};

@@ -56,6 +56,7 @@ mod ranges;
 mod relations;
 mod resident;
 mod run;
+mod runner;
 mod runs;
 mod runtime;
 mod skim;

@@ -2,7 +2,8 @@
 
 use crate::file::ModelFile;
 use crate::interface::sizes;
-use crate::runs::{Runner, first_case};
+use crate::runner::Runner;
+use crate::runs::first_case;
 use crate::{Array, Options, Verdict, VerifyError};
 use std::collections::{BTreeMap, BTreeSet};
 

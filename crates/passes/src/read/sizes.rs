@@ -1,6 +1,6 @@
 //! Sizes as values: facts about shapes, and the shortest arithmetic that computes a size at run time.
 
-use crate::rewrite::{insert, only};
+use crate::rewrite::{insert, only, squeezes_by_axes};
 use crate::rule::Skip;
 use netwright_ir::{Dim, DimParts, Graph, NodeId, Op, OpKind, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -185,7 +185,9 @@ impl Expression {
             (Expression::Shape(of, from, to), Op::Slice) if !may_be_partial(graph) => {
                 sliced_shape(graph, value) == Some((*of, shape_op(graph, *of, *from, *to)))
             }
-            (Expression::Only(vector), Op::Squeeze) => operands[0].is_some_and(|value| vector.is(graph, value)),
+            (Expression::Only(vector), Op::Squeeze) if operands.len() == 1 || squeezes_by_axes(graph) => {
+                operands[0].is_some_and(|value| vector.is(graph, value))
+            }
             (Expression::Apply(kind, parts), op) => op.kind() == *kind && all(&parts[..]),
             (Expression::Concat(parts), Op::Concat { axis: 0 }) => all(parts),
             _ => false,
