@@ -498,3 +498,21 @@ fn an_added_cache_is_verified() {
     assert!(output.status.success() && text.contains("equal in tract within 1e-4"), "{text}");
     assert!(text.contains("prompt_length") && folder.path().join("cached.onnx").exists(), "{text}");
 }
+
+/// The types of a cache that is added can be requested, as the message about a shared one advises.
+#[test]
+fn types_of_an_added_cache_are_requested() {
+    let folder = TempDir::new().expect("a folder");
+    let export = in_repository("tests/interop/models/gpt2.legacy.onnx");
+    let shared = ["optimize", export.to_str().expect("UTF-8"), "-o", "shared.onnx", "--add-kv-cache"];
+    let shared = [&shared[..], &["--target", "ort", "--dtype", "f16", "--kv-cache", "shared"]].concat();
+    let with = |flags: &[&str]| netwright(folder.path(), &[&shared[..], flags].concat());
+    let advice = String::from_utf8_lossy(&with(&[]).stderr).into_owned();
+    assert!(advice.contains("--io-dtype 'past|present=f16'"), "{advice}");
+    let advised = with(&["--io-dtype", "past|present=f16"]);
+    assert!(advised.status.success(), "{}", String::from_utf8_lossy(&advised.stderr));
+    assert!(folder.path().join("shared.onnx").exists());
+    let unknown = with(&["--io-dtype", "cache=f16"]);
+    let error = String::from_utf8_lossy(&unknown.stderr);
+    assert!(error.contains("NW0510") && error.contains("past_key_values.0.key"), "{error}");
+}

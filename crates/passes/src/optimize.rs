@@ -31,7 +31,11 @@ const MAX_ATTEMPTS: usize = 8;
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let mut unmatched = vec![];
     if let Some(precision) = &options.precision {
-        precision.expect_matches(&model.graph)?;
+        // A cache that is added has inputs and outputs of its own.
+        if !options.add_cache {
+            precision.expect_ports(&model.graph)?;
+        }
+        precision.expect_kept(&model.graph)?;
         unmatched = precision.unmatched_keeps(&model.graph);
     }
     let opset = model.opset();
@@ -187,6 +191,9 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         let dialect = Dialect { with_kernels: false, ..dialect };
         let mut report = run(dialect, &early, model, options, options.limits, false)?;
         report.applied.extend(add_cache::add_cache(&mut model.graph)?);
+        if let Some(precision) = &options.precision {
+            precision.expect_ports(&model.graph)?;
+        }
         report.declined.clear();
         cached = Some(report);
     }

@@ -173,22 +173,35 @@ impl Precision {
 
     /// Returns an error for each pattern that matches nothing in the graph.
     pub fn unmatched(&self, graph: &Graph) -> Vec<PrecisionError> {
+        let keeps = self.unmatched_keeps(graph).into_iter().map(PrecisionError::NoNode);
+        self.unmatched_ports(graph).into_iter().chain(keeps).collect()
+    }
+
+    fn unmatched_ports(&self, graph: &Graph) -> Vec<PrecisionError> {
         let is_float = |value: Value| graph.fact(value).element().is_some_and(is_converted);
         let inputs = graph.inputs().filter(|input| is_float(*input)).map(|input| graph.value_name(input));
         let outputs = graph.outputs().iter().filter(|output| is_float(output.value)).map(|output| &output.name);
         let ports: Vec<String> = inputs.chain(outputs).map(ToString::to_string).collect();
         let io = self.io.iter().filter_map(|(pattern, _)| pattern.as_ref());
         let io = io.filter(|pattern| !ports.iter().any(|name| pattern.is_match(name)));
-        let io = io.map(|pattern| PrecisionError::NoPort { pattern: pattern.to_string(), ports: ports.clone() });
-        io.chain(self.unmatched_keeps(graph).into_iter().map(PrecisionError::NoNode)).collect()
+        io.map(|pattern| PrecisionError::NoPort { pattern: pattern.to_string(), ports: ports.clone() }).collect()
     }
 
-    /// Checks that every pattern matches something in the graph, unless that is allowed.
+    /// Checks that every pattern of what stays in `f32` matches something in the graph, unless that is allowed.
     ///
     /// # Errors
     /// If a pattern matches nothing.
-    pub(crate) fn expect_matches(&self, graph: &Graph) -> Result<(), PrecisionError> {
-        let unmatched = if self.allows_unmatched { vec![] } else { self.unmatched(graph) };
+    pub(crate) fn expect_kept(&self, graph: &Graph) -> Result<(), PrecisionError> {
+        let unmatched = if self.allows_unmatched { vec![] } else { self.unmatched_keeps(graph) };
+        unmatched.into_iter().next().map_or(Ok(()), |pattern| Err(PrecisionError::NoNode(pattern)))
+    }
+
+    /// Checks that every pattern for inputs and outputs matches one of the graph, unless that is allowed.
+    ///
+    /// # Errors
+    /// If a pattern matches none.
+    pub(crate) fn expect_ports(&self, graph: &Graph) -> Result<(), PrecisionError> {
+        let unmatched = if self.allows_unmatched { vec![] } else { self.unmatched_ports(graph) };
         unmatched.into_iter().next().map_or(Ok(()), Err)
     }
 }
