@@ -97,6 +97,11 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::File(error) => Failure::usage(error),
         // The path is the caller's.
         error @ WriteError::Name { .. } => Failure::usage(error),
+        error if error.is_of_conversion() => {
+            let help = "a weight has a number outside the range of the type to which it is converted; choose --dtype bf16, \
+                        whose range is that of f32, or leave out --dtype.";
+            Failure::model(error).with_help(Some(help))
+        }
         error => Failure::model(error),
     }
 }

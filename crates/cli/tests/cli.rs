@@ -390,6 +390,12 @@ fn a_weight_out_of_range_is_not_converted() {
     let written = run(&["inspect", "small.onnx", "--text"]);
     let kept = |line: &&str| line.contains(".linear2.weight = ") && line.ends_with(": f32[512, 128]");
     assert_eq!(written.lines().filter(kept).count(), 1, "{written}");
+    // A model that is declared in f16 has no such weight.
+    let refused = netwright(folder.path(), &["build", ".", "-o", "half.onnx", "--part", "encoder", "--dtype", "f16"]);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("an element is infinite in its type\n  help: a weight has a number outside"), "{stderr}");
+    assert!(!folder.path().join("half.onnx").exists());
 }
 
 /// A weight with NaN is found while it is written, and stays in floats.

@@ -345,9 +345,13 @@ impl Weights {
     }
 }
 
-/// Returns a tensor in another float type. Codes of a quantized tensor stay; its scales are converted.
+/// Returns a tensor in another float type. Codes of a quantized tensor stay; its scales are converted. A number that a
+/// narrower type does not hold is an error when the tensor is read.
 fn converted(tensor: &Tensor, to: ElementType) -> Result<Tensor, TensorError> {
-    let Some(quantized) = tensor.quantization() else { return tensor.cast(to) };
+    let Some(quantized) = tensor.quantization() else {
+        let cast = tensor.cast(to)?;
+        return if to.bits() < 32 && tensor.element() != to { cast.expecting_no_infinity() } else { Ok(cast) };
+    };
     let (codes, zeros) = (quantized.codes().clone(), quantized.zeros().cloned());
     Quantized::from_parts(codes, quantized.scales().cast(to)?, zeros, quantized.format())?.dequantized(to)
 }
