@@ -8,6 +8,7 @@ each variant must load with the inputs and outputs of the first, in f32 but for 
 import argparse
 import json
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -26,6 +27,9 @@ TYPES = {
     "tensor(bool)": np.bool_,
 }
 BATCH, SOURCE = 2, 7
+VOCABULARY = 1024
+# The names of the tensors with a row for each token.
+TABLES = ("word_embeddings.weight", "embed_tokens.weight", "shared.weight", "lm_head.weight", "proj_out.weight")
 # Seven variants are built and verified.
 judge.MOST_SECONDS = 100
 
@@ -107,8 +111,34 @@ def judge_merged(program, folder, output, flags):
     return worst
 
 
+def with_large_vocabulary(folder, to):
+    """Copies a folder with a vocabulary whose table is large enough to be quantized."""
+    shutil.copytree(folder, to)
+    config = json.loads((folder / "config.json").read_text())
+    few, many = config["vocab_size"], VOCABULARY
+    (to / "config.json").write_text(json.dumps(config | {"vocab_size": many}))
+    data = (folder / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, body = {}, b""
+    for name, tensor in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        low, high = tensor["data_offsets"]
+        own = data[start + low : start + high]
+        if name.endswith(TABLES) and tensor["shape"][0] == few:
+            tensor["shape"][0] = many
+            own = (own * (many // few + 1))[: len(own) // few * many]
+        header[name] = tensor | {"data_offsets": [len(body), len(body) + len(own)]}
+        body += own
+    header = json.dumps(header).encode()
+    (to / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + body)
+    return to
+
+
 def judge_variants(program, folder, output):
     """Checks names, interfaces and files of a folder for transformers.js."""
+    folder = with_large_vocabulary(folder, output / "source")
+    output = output / "built"
     build(program, folder, output, "--for", "transformers.js", "--variants", "all")
     models = sorted(path.name for path in (output / "onnx").iterdir())
     stems = ["encoder_model", "decoder_model_merged"] if "encoder_model.onnx" in models else ["model"]

@@ -133,6 +133,9 @@ pub(crate) fn has_accuracy_level_4(model: &ModelFile) -> bool {
     nodes(model).into_iter().any(quantizes_activations)
 }
 
+/// The types of codes that are looked up and then multiplied by scales.
+const CODES: [ElementType; 2] = [ElementType::I8, ElementType::U8];
+
 /// The number of operators that may move codes before they are dequantized.
 const MAX_MOVES: usize = 8;
 
@@ -151,6 +154,12 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
         moved.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?.as_str()))).collect();
     // A hostile model may move in circles.
     let origin = |value| (0..MAX_MOVES).fold(value, |value: &str, _| moved.get(value).copied().unwrap_or(value));
+    let operand_of = |operator: &'static str| {
+        let named = nodes.iter().filter(move |node| node.op_type == operator);
+        named.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?.as_str())))
+    };
+    let looked_up: BTreeMap<&str, &str> = operand_of("Gather").collect();
+    let cast: BTreeMap<&str, &str> = operand_of("Cast").collect();
     for node in nodes {
         match node.op_type.as_str() {
             "MatMulNBits" | "GatherBlockQuantized" | "MatMulBnb4" => {
@@ -171,6 +180,12 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
                 let zero = node.input.get(2).and_then(|zero| stored.get(zero.as_str())).copied();
                 let to = int(node, "output_dtype").and_then(ElementType::from_number);
                 add(&mut found.activations, zero.or(to).map_or(8, ElementType::bits));
+            }
+            // Rows of a table, dequantized after they are looked up.
+            "Mul" => {
+                let rows = node.input.iter().filter_map(|value| looked_up.get(cast.get(value.as_str()).copied()?));
+                let codes = rows.filter_map(|table| stored.get(table)).filter(|element| CODES.contains(element));
+                codes.for_each(|element| add(&mut found.weights, element.bits()));
             }
             name if computes_with_integers(name) => {
                 add(&mut found.activations, 8);
@@ -299,6 +314,14 @@ mod tests {
             ],
             vec![weight(ElementType::U4)],
         );
+        let of_rows = file(
+            vec![
+                NodeProto { output: vec!["g".to_owned()], ..node("Gather", &["w", "i"], &[]) },
+                NodeProto { output: vec!["c".to_owned()], ..node("Cast", &["g"], &[("to", 1)]) },
+                node("Mul", &["c", "s"], &[]),
+            ],
+            vec![weight(ElementType::I8)],
+        );
         let dynamic = file(vec![node("DynamicQuantizeLinear", &["x"], &[])], vec![]);
         let cosine = |a: &ModelFile, b: &ModelFile| criteria(a, b, &Options::default()).min_cosine;
         assert_eq!(cosine(&plain, &plain), None);
@@ -308,6 +331,7 @@ mod tests {
         assert_eq!(cosine(&plain, &codes(ElementType::I8)), Some(0.99));
         assert_eq!(cosine(&plain, &codes(ElementType::I32)), None, "a bias");
         assert_eq!(cosine(&plain, &gathered), Some(0.8));
+        assert_eq!(cosine(&plain, &of_rows), Some(0.99));
         assert_eq!(cosine(&plain, &dynamic), Some(0.99));
         assert_eq!(cosine(&blocks(4, 1), &codes(ElementType::I4)), None, "quantized in the same way");
         assert_eq!(cosine(&blocks(4, 1), &blocks(8, 1)), Some(0.8));
