@@ -156,13 +156,25 @@ pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
 
 /// Checks that an output model replaces no file of another kind. A name that ends in `.onnx` is that of a model.
 pub(crate) fn expect_model(path: &Path) -> Result<(), Failure> {
-    if has_extension(path, &["onnx"]) || !path.is_file() || is_model(path) {
+    if has_extension(path, &["onnx"]) || !path.is_file() || has_other_names(path) || is_model(path) {
         return Ok(());
     }
     Err(Misuse::Replaces.failure(format!(
         "{} exists and is not an ONNX model\n  help: name a file that ends in .onnx, or remove this one",
         in_line(path)
     )))
+}
+
+/// Returns whether a file has several hard links: of these, only one is replaced, so nothing is lost.
+#[cfg(unix)]
+fn has_other_names(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().is_ok_and(|file| file.nlink() > 1)
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &Path) -> bool {
+    false
 }
 
 /// Returns whether a file is empty, or begins with the IR version as every ONNX model does: a tag and a small number.
