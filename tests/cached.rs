@@ -532,7 +532,7 @@ fn steps_with_buffers_equal_steps_with_a_past_that_grows() {
 fn models_with_other_caches_are_not_compared() {
     let [growing, shared] = growing_and_shared("gpt2");
     for (growing, shared) in [(&growing, &growing), (&shared, &growing)] {
-        let refused = unroll_cache(growing, shared).map(|_| ()).expect_err("they are no pair").to_string();
+        let refused = unroll_cache(growing, shared).map(|_| ()).expect_err("they are not a pair").to_string();
         assert!(refused.contains("the KV cache cannot be verified in steps"), "{refused}");
     }
 }

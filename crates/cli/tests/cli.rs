@@ -374,15 +374,18 @@ fn with_changed_weight(byte: u8) -> TempDir {
     folder
 }
 
+/// Runs a command that succeeds, and returns what it prints.
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let done = netwright(folder, arguments);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
 /// A weight that f16 does not hold is found while it is written, and stays in f32.
 #[test]
 fn a_weight_out_of_range_is_not_converted() {
     let folder = with_changed_weight(0x7f);
-    let run = |arguments: &[&str]| {
-        let done = netwright(folder.path(), arguments);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).into_owned()
-    };
+    let run = |arguments: &[&str]| printed(folder.path(), arguments);
     run(&["-q", "build", ".", "-o", "encoder.onnx", "--part", "encoder", "--no-optimize"]);
     let text = run(&["optimize", "encoder.onnx", "-o", "small.onnx", "--dtype", "f16", "--explain"]);
     let declined = "linear2.weight has a number of magnitude 3.3961513649220713e38, outside the range of f16";
@@ -402,11 +405,7 @@ fn a_weight_out_of_range_is_not_converted() {
 #[test]
 fn a_weight_with_nan_is_not_quantized() {
     let folder = with_changed_weight(0xff);
-    let run = |arguments: &[&str]| {
-        let done = netwright(folder.path(), arguments);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).into_owned()
-    };
+    let run = |arguments: &[&str]| printed(folder.path(), arguments);
     let quantize = ["--target", "ort", "--quantize", "int4"];
     let built = run(&[&["build", ".", "-o", "built.onnx", "--part", "encoder"], &quantize[..]].concat());
     run(&["-q", "build", ".", "-o", "encoder.onnx", "--part", "encoder", "--no-optimize"]);

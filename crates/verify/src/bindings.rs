@@ -128,9 +128,9 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
 }
 
 /// Returns all symbols of the inputs' shapes.
-pub(crate) fn symbols(inputs: &[Port]) -> BTreeSet<Symbol> {
+pub(crate) fn symbols<'p>(inputs: impl IntoIterator<Item = &'p Port>) -> BTreeSet<Symbol> {
     let mut symbols = BTreeSet::new();
-    for dim in inputs.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter()) {
+    for dim in inputs.into_iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter()) {
         dim.for_each_symbol(&mut |symbol| _ = symbols.insert(symbol.clone()));
     }
     symbols
@@ -139,9 +139,9 @@ pub(crate) fn symbols(inputs: &[Port]) -> BTreeSet<Symbol> {
 /// Returns the symbols that are the length of the past: by their names, or as sizes of nothing but inputs that are named
 /// after the past.
 fn pasts(inputs: &[Port]) -> BTreeSet<Symbol> {
-    let (of_past, others): (Vec<Port>, Vec<Port>) =
-        inputs.iter().cloned().partition(|port| port.name.to_lowercase().contains("past"));
-    let (of_past, others) = (symbols(&of_past), symbols(&others));
+    let (of_past, others): (Vec<&Port>, Vec<&Port>) =
+        inputs.iter().partition(|port| port.name.to_lowercase().contains("past"));
+    let (of_past, others) = (symbols(of_past), symbols(others));
     let is_only_of_past = |symbol: &Symbol| of_past.contains(symbol) && !others.contains(symbol);
     of_past.union(&others).filter(|symbol| is_past(symbol) || is_only_of_past(symbol)).cloned().collect()
 }

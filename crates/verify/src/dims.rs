@@ -1,11 +1,9 @@
 //! Arithmetic on sizes that tract computes wrongly while they are symbolic.
 
 use crate::uses::{Graphs, integer};
+use netwright_ir::{ElementType, OpKind};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
-
-/// The element type i64 in a file; tract computes other types on tensors.
-const I64: i64 = 7;
 
 /// What is known of the elements of a value, in the order of what may be computed wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,9 +50,13 @@ fn computed(graphs: &Graphs<'_>, node: &NodeProto, most: Elements) -> Elements {
         "Shape" | "Size" => Elements::Sizes,
         "Sub" | "Neg" if is_size => Elements::Differences,
         "Add" | "Mul" if is_size && node.input.iter().any(|name| is_negative(graphs, name)) => Elements::Differences,
-        "Cast" if node.attribute.iter().any(|attribute| attribute.name == "to" && attribute.i != I64) => Elements::Data,
-        "Identity" | "Gather" | "Slice" | "Squeeze" | "Unsqueeze" | "Reshape" | "Concat" | "Cast" | "Add" | "Mul"
-        | "Div" | "Mod" | "Min" | "Max" | "Where" | "Expand" | "ReduceProd" | "ReduceSum" | "If" => most,
+        // tract computes other types on tensors.
+        "Cast" => {
+            let to = node.attribute.iter().find(|attribute| attribute.name == "to").map(|to| to.i);
+            if to == Some(ElementType::I64.number()) { most } else { Elements::Data }
+        }
+        "Concat" | "Add" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Where" | "ReduceProd" | "ReduceSum" | "If" => most,
+        name if OpKind::from_name(name).is_some_and(OpKind::moves_elements) => most,
         _ => Elements::Data,
     }
 }

@@ -361,7 +361,8 @@ impl Judge<'_> {
         }
         self.options.run_starts(place, &bindings);
         let (graphs, ports) = (Graphs::new(&self.a.graph), self.a.inputs());
-        let has = |wanted| ports.iter().any(|port| role(port, &graphs) == wanted);
+        let roles: Vec<Role> = ports.iter().map(|port| role(port, &graphs)).collect();
+        let has = |wanted| roles.contains(&wanted);
         let (style, is_made) = (Style::of(seed), given.is_none());
         let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
         let hides_rows = style.hides_rows() && has(Role::Mask);

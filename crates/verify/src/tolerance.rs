@@ -149,17 +149,11 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
     let add = |of: &mut Option<u32>, bits: u32| *of = Some(of.map_or(bits, |known| known.min(bits)));
     let stored = stored(model, nodes);
     // The values whose elements are those of another one.
-    let moved = nodes.iter().filter(|node| OpKind::from_name(&node.op_type).is_some_and(OpKind::moves_elements));
-    let moved: BTreeMap<&str, &str> =
-        moved.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?.as_str()))).collect();
+    let moved = first_operands(nodes, |name| OpKind::from_name(name).is_some_and(OpKind::moves_elements));
     // A hostile model may move in circles.
     let origin = |value| (0..MAX_MOVES).fold(value, |value: &str, _| moved.get(value).copied().unwrap_or(value));
-    let operand_of = |operator: &'static str| {
-        let named = nodes.iter().filter(move |node| node.op_type == operator);
-        named.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?.as_str())))
-    };
-    let looked_up: BTreeMap<&str, &str> = operand_of("Gather").collect();
-    let cast: BTreeMap<&str, &str> = operand_of("Cast").collect();
+    let looked_up = first_operands(nodes, |name| name == "Gather");
+    let cast = first_operands(nodes, |name| name == "Cast");
     for node in nodes {
         match node.op_type.as_str() {
             "MatMulNBits" | "GatherBlockQuantized" | "MatMulBnb4" => {
@@ -195,6 +189,12 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
         }
     }
     found
+}
+
+/// Returns the first operand for the first result of each node of some operators.
+fn first_operands<'m>(nodes: &[&'m NodeProto], is_meant: impl Fn(&str) -> bool) -> BTreeMap<&'m str, &'m str> {
+    let meant = nodes.iter().filter(|node| is_meant(&node.op_type));
+    meant.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?.as_str()))).collect()
 }
 
 /// Returns the nodes of the graph, of all bodies and of the functions.

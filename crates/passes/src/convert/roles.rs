@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::convert::readers::readers;
 
-    /// A feed-forward that is added to the residual stream is no head, although only sums are between it and the output.
+    /// A feed-forward that is added to the residual stream is not a head, although only sums are between it and the output.
     #[test]
     fn a_residual_connection_ends_what_a_head_computes() {
         let text = "g(%x: f32[n, 4]) {
