@@ -3,8 +3,9 @@
 A `console` block is a transcript: lines that begin with `$ ` are commands, which run in the checkout, one page after
 the other; the lines below are the output. A line `…` stands for any lines, `…` within a line for any text, and times
 may differ. A command that shows no output may print anything. A command fails if and only if its output shows `error`.
-Blocks of other languages do not run. The commands of README.md are those that a new user runs first: each takes at most
-two seconds of processor time, which another program on the machine does not lengthen.
+Blocks of other languages do not run. Commands are not told where ONNX Runtime is, because a reader may not have it. The
+commands of README.md are those that a new user runs first: each takes at most two seconds of processor time, which
+another program on the machine does not lengthen.
 
 usage: docs.py FOLDER_OF_THE_COMMAND [PAGE...]
 """
@@ -22,6 +23,7 @@ TIME = re.compile(r"\d+\.\d+ s\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 MARK = "@@end of command "
 README_SECONDS = 2.0
+READERS = {name: value for name, value in os.environ.items() if name not in ("ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX")}
 
 
 def transcript(block: str) -> list[tuple[str, list[str]]]:
@@ -47,7 +49,7 @@ def run(calls: list[str], path: str) -> list[tuple[int, float, list[str]]]:
         script.flush()
         output = subprocess.run(
             ["bash", "-o", "pipefail", script.name], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"},
+            stderr=subprocess.STDOUT, text=True, env={**READERS, "PATH": f"{path}:{os.environ['PATH']}"},
         ).stdout
     results, lines = [], []
     for line in output.splitlines():
