@@ -58,7 +58,7 @@ impl Folder {
     /// Allows the model's locations to lead, by symbolic or hard links, to files beneath `dir`.
     ///
     /// Caches (such as Hugging Face's) store a model's files as links into a common store; `dir` is that store, and
-    /// only the user can vouch for it. A location is still relative to the model's folder and never contains `..`.
+    /// only the user can vouch for it. A location is still relative to the model's folder and never leads above it.
     pub fn with_data_dir(mut self, dir: impl AsRef<Path>) -> Result<Self, FileError> {
         let dir = dir.as_ref();
         let dir = dir.canonicalize().map_err(|e| FileError::io("open the folder", dir, e))?;
@@ -100,18 +100,9 @@ impl Folder {
         if location.contains('\0') {
             return Err(FileError::NulInName { name: location.to_owned() });
         }
-        let relative = Path::new(location);
-        for component in relative.components() {
-            match component {
-                Component::Normal(_) | Component::CurDir => {}
-                Component::ParentDir => return Err(self.escapes(location, "it contains `..`")),
-                Component::RootDir | Component::Prefix(_) => {
-                    return Err(self.escapes(location, "it is absolute"));
-                }
-            }
-        }
-        let path = self.own.path.join(relative);
-        match (self.open_own(location, &path), &self.data_dir) {
+        let relative = self.without_parents(location)?;
+        let path = self.own.path.join(&relative);
+        match (self.open_own(location, &relative, &path), &self.data_dir) {
             (Err(FileError::Escapes { .. } | FileError::HardLinked { .. }), Some(data_dir)) => {
                 self.open_data(location, &path, data_dir)
             }
@@ -119,8 +110,32 @@ impl Folder {
         }
     }
 
-    fn open_own(&self, location: &str, path: &Path) -> Result<Source, FileError> {
-        let Some(file) = self.own.beneath(Path::new(location))? else {
+    /// Returns a location without `..`, which may follow the name of a folder, but not of a link.
+    fn without_parents(&self, location: &str) -> Result<PathBuf, FileError> {
+        let mut relative = PathBuf::new();
+        for component in Path::new(location).components() {
+            match component {
+                Component::Normal(name) => relative.push(name),
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    let is_link = self.own.path.join(&relative).is_symlink();
+                    if !relative.pop() {
+                        return Err(self.escapes(location, "its `..` leads above the folder"));
+                    }
+                    if is_link {
+                        return Err(self.escapes(location, "its `..` follows a symbolic link"));
+                    }
+                }
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(self.escapes(location, "it is absolute"));
+                }
+            }
+        }
+        Ok(if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative })
+    }
+
+    fn open_own(&self, location: &str, relative: &Path, path: &Path) -> Result<Source, FileError> {
+        let Some(file) = self.own.beneath(relative)? else {
             return Err(self.escapes(
                 location,
                 "it passes through a symbolic link\n  help: \

@@ -336,7 +336,7 @@ fn external_data() {
     check(&[("location", "none")], "its external data: \"DIR/none\" does not exist");
     check(
         &[("location", "../data")],
-        "its external data: location \"../data\" leads outside the model's folder \"DIR\": it contains `..`",
+        "its external data: location \"../data\" leads outside the model's folder \"DIR\": its `..` leads above the folder",
     );
     check(
         &[("location", "data"), ("offset", "4")],
