@@ -504,6 +504,7 @@ fn build(
         Ok(written) => written,
         Err(error) => return Ok(Err(error)),
     };
+    model_io::warn_of_data(&written, output)?;
     let quantization = args.emit.quantize.quantization()?;
     for report in &reports {
         output.rewrites(&report.applied)?;

@@ -75,6 +75,18 @@ pub(crate) fn write(
     onnx::write(model, path, &options).map_err(write_failure)
 }
 
+/// Warns of external data whose usual name another file has.
+pub(crate) fn warn_of_data(written: &WrittenFiles, output: Output) -> Result<(), Failure> {
+    let [model, data] = &written.files[..] else { return Ok(()) };
+    let mut usual = model.clone().into_os_string();
+    usual.push(".data");
+    if data.as_os_str() == usual {
+        return Ok(());
+    }
+    let (data, usual) = (in_line(data), in_line(Path::new(&usual)));
+    output.warn(&format!("the weights are in {data}, because {usual} exists and may belong to another model"))
+}
+
 /// Calls `attempt`, which converts and writes a model, and calls it again with checked weights if one cannot be converted.
 ///
 /// `attempt` is given whether to check weights before they are quantized or converted to another type. The first call does

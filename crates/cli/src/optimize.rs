@@ -219,7 +219,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         let write = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
         let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.identities());
         let write = write.with_progress(spinner.progress.clone());
-        Ok(onnx::write(&model, path, &write).map(|written| (model, events, written.bytes)))
+        let written = match onnx::write(&model, path, &write) {
+            Ok(written) => written,
+            Err(error) => return Ok(Err(error)),
+        };
+        model_io::warn_of_data(&written, output)?;
+        Ok(Ok((model, events, written.bytes)))
     })?;
     drop(source);
     let sites = sites(&model, &events, &args.emit.target());

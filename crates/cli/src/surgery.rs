@@ -9,6 +9,7 @@ use crate::overwrite::{Inputs, expect_place};
 use netwright::files::{self, Code, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, Graph, Model, Name, Symbol, ValueType};
+use netwright::onnx::WrittenFiles;
 use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError, symbols};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,29 +24,35 @@ pub(crate) struct Summary {
     nodes: usize,
     inputs: Vec<String>,
     outputs: Vec<String>,
+    /// The size of the model and its external data.
     bytes: u64,
+    /// The number of files.
+    #[serde(skip)]
+    files: usize,
     /// What callers must know, such as new names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
 
 impl Summary {
-    fn new(path: &Path, model: &Model, bytes: u64) -> Self {
+    fn new(path: &Path, model: &Model, written: &WrittenFiles) -> Self {
         let graph = &model.graph;
         Self {
             path: path.to_owned(),
             nodes: inventory(model).nodes,
             inputs: graph.inputs().map(|input| graph.value_name(input).to_string()).collect(),
             outputs: graph.outputs().iter().map(|output| output.name.to_string()).collect(),
-            bytes,
+            bytes: written.bytes,
+            files: written.files.len(),
             notes: vec![],
         }
     }
 
     fn text(&self) -> String {
+        let files = if self.files > 1 { format!(" in {} files", self.files) } else { String::new() };
         let notes: String = self.notes.iter().map(|note| format!("\n{note}")).collect();
         format!(
-            "{}: {}, {}, {}, {} bytes{notes}",
+            "{}: {}, {}, {}, {} bytes{files}{notes}",
             in_line(&self.path),
             counted(self.nodes, "node"),
             counted(self.inputs.len(), "input"),
@@ -156,7 +163,8 @@ fn write(
     let spinner = output.spinner("writing");
     let written = model_io::write(model, path, external_data, share_weights, inputs, &spinner)?;
     drop(spinner);
-    let mut summary = Summary::new(path, model, written.bytes);
+    model_io::warn_of_data(&written, output)?;
+    let mut summary = Summary::new(path, model, &written);
     summary.notes.extend(
         written
             .files

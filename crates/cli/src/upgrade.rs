@@ -36,6 +36,7 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     let (external_data, share_weights) = (args.storage.external_data, args.sharing.share_weights);
     let written = model_io::write(&model, &args.output, external_data, share_weights, &inputs, &spinner)?;
     drop(spinner);
+    model_io::warn_of_data(&written, output)?;
     output.report(&Upgraded { opset: args.opset, bytes: written.bytes }, || {
         format!("{} has opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
     })

@@ -187,6 +187,31 @@ fn weights_are_not_overwritten() {
 }
 
 /// The branches of a merged decoder share the file of its weights, wherever they are written.
+/// External data of a model that is not replaced stays, and a warning names the file that is written instead.
+#[test]
+fn external_data_replaces_no_other_file() {
+    let folder = folder();
+    let at = folder.path();
+    for name in ["m.onnx.data", "m.onnx.1.data"] {
+        fs::write(at.join(name), "text").expect("a file");
+    }
+    let mut text = String::new();
+    for arguments in [
+        &["externalize", "model.onnx", "-o", "m.onnx"][..],
+        &["externalize", "model.onnx", "-o", "m.onnx"],
+        &["upgrade", "m.onnx", "-o", "m.onnx", "--opset", "22", "--external-data", "always"],
+        &["optimize", "model.onnx", "-o", "m.onnx", "--passes", "none", "--external-data", "always", "-q"],
+        &["optimize", "m.onnx", "-o", "m.onnx", "--passes", "none", "--external-data", "always"],
+    ] {
+        text += &transcript(at, arguments, 0);
+    }
+    for name in ["m.onnx.data", "m.onnx.1.data"] {
+        assert_eq!(bytes(at, name), b"text", "{name}");
+    }
+    let without_times: String = text.split_inclusive('\n').filter(|line| !line.starts_with("in ")).collect();
+    snapshot("surgery_external_data", &without_times);
+}
+
 #[test]
 fn branches_become_models() {
     let folder = folder();
@@ -216,6 +241,12 @@ fn branches_become_models() {
         ["decoder_model.onnx", "decoder_with_past_model.onnx", "outside.onnx.data"]
     );
     assert!(at.join("inside_true.onnx").exists() && !at.join("here_true.onnx.data").exists());
+    // A copy replaces a file only if that is the same copy.
+    let again = ["-q", "optimize", "outside.onnx", "--split-branches", "-o", "decoders", "--passes", "none"];
+    text += &transcript(at, &again, 0);
+    fs::write(at.join("decoders/outside.onnx.data"), "text").expect("a file");
+    text += &transcript(at, &again, 2);
+    assert_eq!(bytes(at, "decoders/outside.onnx.data"), b"text");
     for arguments in [
         &["optimize", "model.onnx", "--split-branches", "-o", "no"][..],
         &["optimize", merged, "model.onnx", "--split-branches", "-o", "no"],

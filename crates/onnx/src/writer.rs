@@ -4,8 +4,10 @@
 //! block by several threads, so a model of any size needs only a few megabytes.
 
 use crate::forms::{FormError, WRITTEN_OPSETS};
+use crate::reader::{ReadOptions, read};
 use netwright_files::{self as files, AtomicFile, Code, Folder, Identity};
 use netwright_ir::{Model, Tensor, TensorError};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 pub(crate) mod emit;
@@ -68,7 +70,8 @@ impl WriteOptions {
     }
 }
 
-/// Whether weights are stored in a separate file, `NAME.onnx.data` beside `NAME.onnx`.
+/// Whether weights are stored in a separate file, `NAME.onnx.data` beside `NAME.onnx`. Of existing files only the external
+/// data of the model that is replaced is replaced; otherwise the file is `NAME.onnx.1.data`, or `.2.data` and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExternalData {
     /// If the model would exceed [`MAX_FILE`].
@@ -360,19 +363,32 @@ fn write_external(
     Ok(written)
 }
 
-/// Returns `NAME.data`, or `NAME.1.data` and so on if that file must be kept or holds weights of the model itself: the
-/// old model stays intact until the new one replaces it.
+/// Returns `NAME.data`, or `NAME.1.data` and so on if that file must be kept, holds weights of the model itself, so that the
+/// old model stays intact until the new one replaces it, or is not external data of the old model.
 fn data_path(emitted: &emit::Emitted, path: &Path, kept_files: &[Identity]) -> Result<PathBuf, WriteError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut candidate = path.with_file_name(format!("{name}.data"));
     let mut number = 0;
-    let is_kept = |file: &Identity| kept_files.contains(file) || emitted.tensors.iter().any(|of| reads(of, file));
+    let is_read = |tensors: &[Tensor], file: &Identity| tensors.iter().any(|tensor| reads(tensor, file));
+    let replaced = OnceCell::new();
+    let is_kept = |file: &Identity| {
+        kept_files.contains(file)
+            || is_read(&emitted.tensors, file)
+            || !is_read(replaced.get_or_init(|| tensors_at(path)), file)
+    };
     while Identity::of(&candidate).is_ok_and(|file| is_kept(&file)) {
         number += 1;
         candidate = path.with_file_name(format!("{name}.{number}.data"));
     }
     Ok(candidate)
+}
+
+/// Returns the tensors of the model at `path`; none if there is no model that can be read.
+fn tensors_at(path: &Path) -> Vec<Tensor> {
+    let model = read(path, &ReadOptions::default()).ok();
+    let draft = model.as_ref().and_then(|model| frame::Draft::of(model).ok());
+    draft.map(|draft| draft.emitted.tensors).unwrap_or_default()
 }
 
 fn reads(tensor: &Tensor, file: &Identity) -> bool {

@@ -4,11 +4,11 @@ use super::jobs::{Job, expect_alone};
 use crate::args::{ExternalData, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
-use crate::output::Output;
+use crate::output::{Output, in_line};
 use crate::overwrite::{Inputs, expect_place, folder_of, same_file};
 use crate::suggest::has_extension;
 use crate::surgery::refused;
-use netwright::files::{self, Identity};
+use netwright::files::{self, Identity, Source};
 use netwright::surgery::branch_input;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -90,12 +90,25 @@ fn copied(inputs: &Inputs, model: &Path, folder: &Path) -> Result<Vec<(Identity,
         let Some(location) = beside.or(path.file_name().map(Path::new)) else { continue };
         let Some(names) = location.iter().map(|name| name.to_str()).collect::<Option<Vec<_>>>() else { continue };
         let to = folder.join(location);
-        if !same_file(path, &to) {
+        if !same_file(path, &to) && !has_bytes_of(path, &to)? {
             inputs.expect_other("the copy of the weights", &to)?;
+            if to.exists() {
+                return Err(Misuse::Replaces.failure(format!(
+                    "the copy of the weights {} would replace {}\n  help: write to another folder, or remove that file",
+                    in_line(path),
+                    in_line(&to)
+                )));
+            }
             files::create_folder(folder_of(&to)).map_err(Failure::usage)?;
             files::copy_file(path, &to).map_err(Failure::usage)?;
         }
         copies.push((identity.clone(), names.join("/")));
     }
     Ok(copies)
+}
+
+/// Returns whether a file is a copy of another one.
+fn has_bytes_of(path: &Path, copy: &Path) -> Result<bool, Failure> {
+    let map = |path| Source::open(path).and_then(|file| file.map()).map_err(Failure::usage);
+    Ok(copy.is_file() && map(path)? == map(copy)?)
 }

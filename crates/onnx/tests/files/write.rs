@@ -166,15 +166,45 @@ fn in_place() {
     let model = weights();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.onnx");
-    for place in [ExternalData::Never, ExternalData::Always, ExternalData::Always] {
+    // The weights of the old model stay until they are replaced; other models may refer to older ones.
+    let rounds = [(ExternalData::Never, None), (ExternalData::Always, Some("w.onnx.1.data"))];
+    for (place, fresh) in rounds.into_iter().chain([(ExternalData::Always, Some("w.onnx.2.data"))]) {
         let options = WriteOptions::default().with_external_data(place);
         write(&model, &path, &options).unwrap();
         let read_again = read(&path, &ReadOptions::default()).unwrap();
         let written = write(&read_again, &path, &options).unwrap();
-        let fresh = dir.path().join("w.onnx.1.data");
-        assert!(place == ExternalData::Never || written.files == [path.clone(), fresh]);
+        let fresh = fresh.map(|name| dir.path().join(name));
+        assert_eq!(written.files, [path.clone()].into_iter().chain(fresh).collect::<Vec<_>>());
         let back = read(&path, &ReadOptions::default()).unwrap();
         assert!(tensors(&back) == tensors(&model), "{place:?}");
+    }
+}
+
+/// Of the files with the name of external data, only those of the model that is replaced are.
+#[test]
+fn external_data_of_other_models_stays() {
+    let always = WriteOptions::default().with_external_data(ExternalData::Always);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let written = |path: &str| {
+        let files = write(&weights(), at(path), &always).unwrap().files;
+        files.into_iter().skip(1).map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    std::fs::write(at("w.onnx.data"), "text").unwrap();
+    std::fs::create_dir(at("w.onnx.1.data")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(written("w.onnx"), ["w.onnx.2.data"]);
+    }
+    // What is not a model refers to no data.
+    std::fs::write(at("w.onnx"), "text").unwrap();
+    assert_eq!(written("w.onnx"), ["w.onnx.3.data"]);
+    // A renamed model refers to its data still.
+    std::fs::rename(at("w.onnx"), at("renamed.onnx")).unwrap();
+    assert_eq!(written("w.onnx"), ["w.onnx.4.data"]);
+    assert_eq!(std::fs::read(at("w.onnx.data")).unwrap(), b"text");
+    for name in ["w.onnx", "renamed.onnx"] {
+        let back = read(at(name), &ReadOptions::default()).unwrap();
+        assert!(tensors(&back) == tensors(&weights()), "{name}");
     }
 }
 
