@@ -66,8 +66,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     let mut without = options.clone();
     without.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
     let mut report = optimize(model, &without)?;
-    if model.opset() > opset && options.limits.stop_after.is_none() {
-        // Operators that could not be decomposed in the old opset may be decomposed in the newer one.
+    if !report.applied.is_empty() && options.limits.stop_after.is_none() {
+        // Operators that could not be decomposed may be decomposed in a newer opset, or where the other passes left them.
         let kept = model.clone();
         // If that fails, the model is good as it was.
         if let Ok(next) = attempts(model, options, false)
