@@ -10,10 +10,9 @@ use netwright::files::{self, Code, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, Graph, Model, Name, Symbol, ValueType};
 use netwright::onnx::WrittenFiles;
-use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError, symbols};
+use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -78,42 +77,31 @@ pub(crate) fn change(model: &mut Model, dims: &[(Symbol, Dim)], interface: &Inte
     if !interface.add_output.is_empty() {
         surgery::add_outputs(model, &borrowed(&interface.add_output)).map_err(refused)?;
     }
-    fix_dims(model, &with_old_names(dims, &interface.rename_dim, &symbols(&model.graph))?)?;
-    let renames = [
-        (&interface.rename_dim, surgery::rename_dims as fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>),
-        (&interface.rename_input, surgery::rename_inputs),
-        (&interface.rename_output, surgery::rename_outputs),
-    ];
-    for (names, rename) in renames.into_iter().filter(|(names, _)| !names.is_empty()) {
-        rename(model, &pairs(names)).map_err(refused)?;
-    }
-    Ok(())
+    rename(model, &interface.rename_dim, surgery::rename_dims)?;
+    fix_dims(model, &with_new_names(dims, &interface.rename_dim))?;
+    rename(model, &interface.rename_input, surgery::rename_inputs)?;
+    rename(model, &interface.rename_output, surgery::rename_outputs)
 }
 
-/// Returns sizes in which symbols that are to be renamed have their old names, also where the new ones are given.
-///
-/// # Errors
-/// If a symbol that gets a size is to be renamed.
-fn with_old_names(
-    dims: &[(Symbol, Dim)],
-    renamed: &[(String, String)],
-    known: &BTreeSet<Symbol>,
-) -> Result<Vec<(Symbol, Dim)>, Failure> {
-    let old = |symbol: &Symbol| {
-        let pair = renamed.iter().find(|(_, new)| symbol.as_str() == new && !known.contains(symbol));
-        pair.map(|(old, _)| Symbol::new(old.as_str()))
+fn rename(
+    model: &mut Model,
+    names: &[(String, String)],
+    rename: fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>,
+) -> Result<(), Failure> {
+    if names.is_empty() { Ok(()) } else { rename(model, &pairs(names)).map_err(refused) }
+}
+
+/// Returns sizes in which the old names of renamed symbols are replaced by the new ones.
+fn with_new_names(dims: &[(Symbol, Dim)], renamed: &[(String, String)]) -> Vec<(Symbol, Dim)> {
+    let new = |symbol: &Symbol| {
+        let pair = renamed.iter().find(|(old, _)| symbol.as_str() == old);
+        pair.map(|(_, new)| Symbol::new(new.as_str()))
     };
-    let with_old = |(symbol, size): &(Symbol, Dim)| {
-        let size = size.substitute(&|symbol| old(symbol).map(Dim::Symbol));
-        (old(symbol).unwrap_or_else(|| symbol.clone()), size)
+    let with_new = |(symbol, size): &(Symbol, Dim)| {
+        let size = size.substitute(&|symbol| new(symbol).map(Dim::Symbol));
+        (new(symbol).unwrap_or_else(|| symbol.clone()), size)
     };
-    let dims: Vec<_> = dims.iter().map(with_old).collect();
-    match dims.iter().find(|(symbol, _)| renamed.iter().any(|(old, _)| symbol.as_str() == old)) {
-        Some((symbol, size)) => Err(Misuse::Conflict.failure(format!(
-            "--dim replaces {symbol} by {size}, so that --rename-dim has nothing to rename\n  help: leave out one of them"
-        ))),
-        None => Ok(dims),
-    }
+    dims.iter().map(with_new).collect()
 }
 
 /// Writes sizes for symbols.

@@ -112,6 +112,9 @@ fn sizes_in_names_that_change() {
     assert_eq!(inputs("seq=4", &["batch=rows"]), "[rows, 4] [rows, total]");
     assert_eq!(inputs("total=seq+batch", &["batch=rows"]), "[rows, seq] [rows, rows + seq]");
     assert_eq!(inputs("total=seq+rows", &["batch=rows"]), "[rows, seq] [rows, rows + seq]");
+    for dims in ["batch=4", "rows=4"] {
+        assert_eq!(inputs(dims, &["batch=rows"]), "[4, seq] [4, total]");
+    }
     assert_eq!(inputs("total=2*seq", &["batch=seq", "seq=batch"]), "[seq, batch] [seq, 2*batch]");
 }
 
@@ -139,8 +142,8 @@ fn refusals() {
         (&[&optimize[..], &["--dim", "batch=1", "--dim", "batch=2"]].concat(), 2),
         (&[&optimize[..], &["--rename-input", "x"]].concat(), 2),
         (&[&optimize[..], &["--rename-input", "x=mask"]].concat(), 2),
-        (&[&optimize[..], &["--dim", "batch=1", "--rename-dim", "batch=rows"]].concat(), 2),
-        (&[&optimize[..], &["--dim", "rows=1", "--rename-dim", "batch=rows"]].concat(), 2),
+        (&[&optimize[..], &["--dim", "batch=1", "--dim", "rows=1", "--rename-dim", "batch=rows"]].concat(), 2),
+        (&[&optimize[..], &["--dim", "rows=cols", "--rename-dim", "batch=rows"]].concat(), 2),
         (&[&optimize[..], &["--outputs", "z"]].concat(), 2),
         (&[&optimize[..], &["--outputs", "matmul"]].concat(), 2),
         (&[&optimize[..], &["--add-output", "b", "--verify"]].concat(), 2),
