@@ -368,14 +368,16 @@ fn models_are_merged() {
     let fixed = "fixed(%h: f32[n, 4], %k: f32[3]) {\n  %y = mul %h, [1.0, 2.0, 3.0] : f32[n, 4]\n  return %y\n}\n";
     let fixed = fixed.replace("[1.0, 2.0, 3.0] : f32[n, 4]", "[1.0, 2.0, 3.0, 4.0] : f32[n, 4]");
     let other_symbol = back.replace("f32[n]", "f32[length]");
-    // As in the decoder that reads an encoder: two lengths of one name, and one batch.
+    // As in the decoder that reads an encoder: two lengths of one name, and a batch that the connection binds.
     let encoder = "encoder(%x: f32[batch, seq, 4]) {\n  %h = exp %x : f32[batch, seq, 4]\n  return %h\n}\n";
     let decoder = "decoder(%y: f32[batch, seq, 4], %h: f32[batch, source, 4]) {
   %all = concat %y, %h {axis = 1} : f32[batch, seq + source, 4]
   return %all
 }
 ";
-    let cases: [(&str, &[&str], Pairs<'_>); 12] = [
+    let ids = "ids(%x: i64[seq]) {\n  %y = neg %x : i64[seq]\n  return %y\n}\n";
+    let other_ids = ids.replace('x', "z").replace("%y", "%v");
+    let cases: [(&str, &[&str], Pairs<'_>); 14] = [
         ("a length of its own with the name of another", &[encoder, decoder], &[]),
         ("an input of one name and another symbol", &[front, &other_symbol], &[]),
         ("by name", &[front, back], &[]),
@@ -391,6 +393,8 @@ fn models_are_merged() {
             ],
             &[],
         ),
+        ("first axes of one name that nothing connects", &[ids, &other_ids], &[]),
+        ("the input before the output", &[front, &back.replace("%h", "%hidden")], &[("hidden", "h")]),
         ("an unknown output", &[front, back], &[("hh", "mask")]),
         ("an unknown input", &[front, back], &[("h", "musk")]),
         ("in the wrong order", &[back, front], &[("h", "h")]),

@@ -8,6 +8,7 @@ use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use netwright::files::{self, Code, write_file};
 use netwright::inventory::inventory;
+use netwright::ir::nearest::listed;
 use netwright::ir::{Dim, Graph, Model, Name, Symbol, ValueType};
 use netwright::onnx::WrittenFiles;
 use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError};
@@ -86,7 +87,7 @@ pub(crate) fn change(model: &mut Model, dims: &[(Symbol, Dim)], interface: &Inte
 fn rename(
     model: &mut Model,
     names: &[(String, String)],
-    rename: fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>,
+    rename: impl Fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>,
 ) -> Result<(), Failure> {
     if names.is_empty() { Ok(()) } else { rename(model, &pairs(names)).map_err(refused) }
 }
@@ -219,7 +220,8 @@ struct Manifest {
     inputs: Vec<String>,
     /// The outputs of the model, in the caller's order.
     outputs: Vec<String>,
-    /// What `merge` needs to restore the model exactly.
+    /// What `merge` needs to restore the model exactly; without it, the parts are connected in their order.
+    #[serde(default)]
     restore: Restore,
 }
 
@@ -241,7 +243,7 @@ struct PartInput {
     from: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Restore {
     /// Nodes that come earlier in the model than in the parts.
@@ -424,9 +426,8 @@ fn unconnected(paths: &[PathBuf], ports: &[Ports], number: usize) -> Failure {
     let fit = pairs.into_iter().find(|((_, from), (_, to))| !to.contradicts(from));
     let example = fit.map_or_else(String::new, |((from, _), (to, _))| format!(", such as --connect {from}={to}"));
     let names = |ports: &[&(Name, ValueType)]| {
-        let names: Vec<String> = ports.iter().take(MAX_PORTS).map(|(name, _)| format!("{name:?}")).collect();
-        let more = if ports.len() > MAX_PORTS { ", …" } else { "" };
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") + more }
+        let names: Vec<&str> = ports.iter().map(|(name, _)| &**name).collect();
+        if names.is_empty() { "none".to_owned() } else { listed(&names) }
     };
     Failure::model_with(
         Code::Unmerged,
@@ -438,6 +439,3 @@ fn unconnected(paths: &[PathBuf], ports: &[Ports], number: usize) -> Failure {
         ),
     )
 }
-
-/// The maximum number of inputs or outputs that are named in an error.
-const MAX_PORTS: usize = 20;

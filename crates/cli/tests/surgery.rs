@@ -85,6 +85,20 @@ fn verbs() {
     assert!(at.join("external.onnx.data").is_file());
 }
 
+/// A manifest that someone wrote by hand connects the parts too.
+#[test]
+fn a_manifest_need_not_restore() {
+    let folder = folder();
+    let at = folder.path();
+    transcript(at, &["-q", "split", "model.onnx", "--after", "a", "-o", "parts"], 0);
+    let text = fs::read_to_string(at.join("parts/parts.json")).expect("a manifest");
+    let (parts, _) = text.split_once(",\n  \"restore\"").expect("it is the last");
+    fs::write(at.join("parts/parts.json"), format!("{parts}}}")).expect("written");
+    let text = transcript(at, &["merge", "parts", "-o", "merged.onnx"], 0);
+    assert!(text.contains("merged.onnx: 4 nodes, 2 inputs, 1 output"), "{text}");
+    transcript(at, &["-q", "verify", "model.onnx", "merged.onnx", "--runtime", "tract"], 0);
+}
+
 /// A result with fixed sizes is compared with the input for these sizes.
 #[test]
 fn fixed_sizes_are_verified() {

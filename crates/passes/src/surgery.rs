@@ -30,8 +30,9 @@
 //! ");
 //! assert_eq!(merge(&[front, back], &[], None)?.model.graph.to_string(), model.graph.to_string());
 //! let error = extract(&model, Some(&["a"]), Some(&["b"])).expect_err("`y` is not given");
-//! assert_eq!(error.to_string(), "the output \"b\" depends on the input \"y\", which is cut off: \"y\" -> \"b\" (mul)
-//!   help: add \"y\" to the values that become inputs");
+//! assert_eq!(error.to_string(), "the output \"b\" depends on an input that is cut off:
+//!   \"y\" -> \"b\" (mul)
+//!   help: add \"y\" to the values that become inputs (--from)");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -116,10 +117,8 @@ pub enum SurgeryError {
     },
     /// An output that depends on inputs that are cut off.
     #[error(
-        "the output {output:?} depends on the input {:?}, which is cut off: {path}{}\n  help: add {} to the values that \
-         become inputs",
-        inputs.first().map_or("", String::as_str),
-        others_cut_off(inputs),
+        "the output {output:?} depends on {}cut off:\n  {path}\n  help: add {} to the values that become inputs (--from)",
+        if inputs.len() > 1 { "inputs that are " } else { "an input that is " },
         quoted(inputs)
     )]
     CutOff {
@@ -179,13 +178,6 @@ pub enum SurgeryError {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
-}
-
-fn others_cut_off(inputs: &[String]) -> String {
-    match inputs {
-        [] | [_] => String::new(),
-        [_, others @ ..] => format!("; also cut off: {}", quoted(others)),
-    }
 }
 
 impl SurgeryError {

@@ -248,7 +248,6 @@ pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, layers: &[Layer], toleranc
     }
     match &worst.computed_by {
         None if worst.node == worst.first_node => Ok(()),
-        None => write!(f, "; it replaces {}", worst.first_node),
-        Some(_) => write!(f, "; in the first model, that is {}", worst.first_node),
+        _ => write!(f, "; in the first model, that is {}", worst.first_node),
     }
 }

@@ -312,7 +312,11 @@ impl fmt::Display for Verdict {
                 write_run(f, run)?;
                 if let Some(blame) = blame {
                     let Blame { node, instead_of, value } = &**blame;
-                    write!(f, "\n  first at {node}, which replaces {instead_of}: value `{}`", value.output)?;
+                    write!(f, "\n  first at {node}")?;
+                    if node != instead_of {
+                        write!(f, ", where the first model has {instead_of}")?;
+                    }
+                    write!(f, ": value `{}`", value.output)?;
                     match (&value.worst, &value.difference) {
                         (Some(worst), _) => write!(f, " differs most at {worst}")?,
                         (None, Some(difference)) => write!(f, " {difference}")?,

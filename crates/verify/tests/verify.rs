@@ -210,7 +210,7 @@ fn the_first_operator_that_differs_is_named() {
         &[
             "the models differ in tract by more than 1e-4, first in output `y`",
             "with batch = 1, seq = 5",
-            "first at node `r` (LeakyRelu), which replaces node `r` (Relu): value `r` differs most at [0, ",
+            "first at node `r` (LeakyRelu), where the first model has node `r` (Relu): value `r` differs most at [0, ",
         ],
     );
 }

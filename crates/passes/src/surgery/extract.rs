@@ -142,7 +142,7 @@ impl Needed {
 }
 
 /// The number of steps of a path that are printed.
-const MAX_STEPS: usize = 10;
+const MAX_STEPS: usize = 5;
 
 /// Returns the functions that the nodes of a graph call, and those that these call.
 fn called(graph: &Graph, functions: &[Function]) -> Vec<Function> {

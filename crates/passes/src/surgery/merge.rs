@@ -4,6 +4,7 @@ use super::copy::{Copier, Facts, common_conventions, copy_annotations};
 use super::dims::{substitute, symbols};
 use super::split::Plan;
 use super::{SurgeryError, expect_no_training, unknown};
+use netwright_ir::nearest::suggestion;
 use netwright_ir::{
     Data, Dim, Graph, GraphOutput, HashMap, HashSet, Model, Name, NodeId, Op, Symbol, Tensor, Value, ValueType, check,
 };
@@ -27,8 +28,7 @@ pub struct Merged {
 /// the output of its own name, or else it is one input with an earlier input of its name if their types agree. The
 /// outputs that are read this way are inner values of the result. Other clashing names are made distinct by a numeric
 /// suffix. A symbol of an input that reads an output, or is one with an earlier input, takes the size from there. Other
-/// symbols are distinct from those of earlier models, except those of the first axis of inputs of both, the batch. Equal
-/// weights of the same name are stored once.
+/// symbols are distinct from those of earlier models. Equal weights of the same name are stored once.
 ///
 /// `plan` restores the order and the outputs of a model that was [split](super::split()).
 ///
@@ -196,20 +196,11 @@ impl Links {
     }
 }
 
-/// Returns new names for the symbols of a model that are not bound and that earlier models have too, without the batch.
+/// Returns new names for the symbols of a model that are not bound and that earlier models have too.
 fn distinct_symbols(earlier: &[Graph], graph: &Graph, bound: &BTreeMap<Symbol, Dim>) -> Vec<(Symbol, Symbol)> {
-    let of_batch = |graph: &Graph| -> BTreeSet<Symbol> {
-        let first = |input| match graph.shape(input)?.iter().next()? {
-            Dim::Symbol(symbol) => Some(symbol.clone()),
-            _ => None,
-        };
-        graph.inputs().filter_map(first).collect()
-    };
     let before: BTreeSet<Symbol> = earlier.iter().flat_map(symbols).collect();
-    let batch_before: BTreeSet<Symbol> = earlier.iter().flat_map(of_batch).collect();
-    let (own, batch) = (symbols(graph), of_batch(graph));
-    let is_batch = |symbol: &Symbol| batch.contains(symbol) && batch_before.contains(symbol);
-    let clashing = own.iter().filter(|it| before.contains(*it) && !bound.contains_key(*it) && !is_batch(it));
+    let own = symbols(graph);
+    let clashing = own.iter().filter(|it| before.contains(*it) && !bound.contains_key(*it));
     let renamed = clashing.filter_map(|old| {
         let names = (1_usize..).map(|number| Symbol::new(format!("{}_{number}", old.as_str())));
         let new = names.into_iter().find(|new| !before.contains(new) && !own.contains(new))?;
@@ -242,7 +233,9 @@ fn no_connection(graphs: &[Graph], from: &str, to: &str) -> SurgeryError {
         names.dedup();
     }
     if !outputs.contains(&from) {
-        return unknown("an output", from, &outputs);
+        let is_reversed = inputs.contains(&from) && outputs.contains(&to);
+        let help = if is_reversed { format!("name the output first: {to}={from}") } else { suggestion(from, &outputs) };
+        return SurgeryError::Unknown { what: "an output", name: from.to_owned(), help };
     }
     if !inputs.contains(&to) {
         return unknown("an input", to, &inputs);
