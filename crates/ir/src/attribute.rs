@@ -418,3 +418,112 @@ impl AttributeValue for ValueType {
         if let Attribute::Type(ty) = attribute { Some(ty.clone()) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TensorType;
+    use std::fmt::Debug;
+    use std::hash::DefaultHasher;
+
+    /// Two values of every kind, how messages name it, and the number of tensors and bodies in each value.
+    fn kinds() -> Vec<([Attribute; 2], &'static str, [usize; 2])> {
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let graph = |names: [&str; 2]| {
+            let mut graph = Graph::new("body");
+            for name in names.into_iter().filter(|name| !name.is_empty()) {
+                graph.input(name, ValueType::Unknown);
+            }
+            Arc::new(graph)
+        };
+        let (a, b) = (Tensor::indices(&[1]), Tensor::indices(&[1, 2]));
+        let sparse = |dims: u64| SparseTensor::new(a.clone(), Tensor::indices(&[0]), &[dims]).unwrap();
+        let [ty, other] =
+            [ElementType::F32, ElementType::I64].map(|element| ValueType::Tensor(TensorType { element, shape: None }));
+        let reference = |name: &str| Attribute::Reference { name: name.into(), ty: 1 };
+        vec![
+            ([2, 3].map(Attribute::Int), "an int", [0, 0]),
+            ([0.5, 0.25].map(Attribute::Float), "a float", [0, 0]),
+            (["a", "b"].map(text).map(Attribute::Text), "a string", [0, 0]),
+            ([true, false].map(Attribute::Bool), "a bool", [0, 0]),
+            ([ElementType::F32, ElementType::I64].map(Attribute::Element), "an element type", [0, 0]),
+            ([vec![2], vec![3]].map(Attribute::Ints), "a list of ints", [0, 0]),
+            ([vec![0.5], vec![0.25]].map(Attribute::Floats), "a list of floats", [0, 0]),
+            ([vec![text("a")], vec![text("b")]].map(Attribute::Texts), "a list of strings", [0, 0]),
+            ([a.clone(), b.clone()].map(Attribute::Tensor), "a tensor", [1, 0]),
+            ([vec![a.clone(), b.clone()], vec![b]].map(Attribute::Tensors), "a list of tensors", [2, 0]),
+            ([sparse(4), sparse(5)].map(Attribute::Sparse), "a sparse tensor", [2, 0]),
+            ([vec![sparse(4); 2], vec![]].map(Attribute::Sparses), "a list of sparse tensors", [4, 0]),
+            ([ty.clone(), other.clone()].map(Attribute::Type), "a type", [0, 0]),
+            ([vec![ty], vec![other]].map(Attribute::Types), "a list of types", [0, 0]),
+            ([["x", ""], ["x", "y"]].map(graph).map(Attribute::Graph), "a graph", [0, 1]),
+            ([vec![graph(["x", "y"]); 2], vec![]].map(Attribute::Graphs), "a list of graphs", [0, 2]),
+            (["a", "b"].map(reference), "a reference to an attribute of a function", [0, 0]),
+        ]
+    }
+
+    fn hash(attribute: &Attribute) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        attribute.hash_value(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn every_kind_of_value() {
+        for ([mut value, other], class, [tensors, bodies]) in kinds() {
+            let mut visited = 0;
+            value.for_each_tensor(&mut |_| visited += 1);
+            assert_eq!((value.class(), visited), (class, tensors));
+            assert_eq!([value.bodies().len(), value.bodies_mut().len()], [bodies; 2], "{class}");
+            assert!(value.is_same(&value) && !value.is_same(&other), "{class}");
+            assert_ne!(hash(&value), hash(&other), "{class}");
+        }
+        let lists = |number: f32| [Attribute::Float(number), Attribute::Floats(vec![1.0, number])];
+        for (zero, negative) in lists(0.0).into_iter().zip(lists(-0.0)) {
+            assert_eq!((&zero, hash(&zero)), (&negative, hash(&negative)));
+            assert!(zero.is_same(&zero) && !zero.is_same(&negative));
+        }
+        assert!(!Attribute::Floats(vec![1.0]).is_same(&Attribute::Floats(vec![1.0, 0.0])));
+    }
+
+    /// Checks that the type converts to one kind of attribute and back, and which other kinds it accepts.
+    fn converts<T: AttributeValue + Debug>(mut value: T, class: &str, others: &[&str]) {
+        let attribute = value.to_attribute().unwrap();
+        assert_eq!((attribute.class(), T::from_attribute(&attribute).as_ref()), (class, Some(&value)));
+        assert!(value.same(&value));
+        let bodies = usize::from(class == "a graph");
+        assert_eq!([value.body().into_iter().count(), value.body_mut().into_iter().count()], [bodies; 2], "{class}");
+        for ([other, _], of, _) in kinds() {
+            assert_eq!(T::from_attribute(&other).is_some(), of == class || others.contains(&of), "{class} from {of}");
+        }
+        assert_eq!(Option::<T>::from_attribute(&attribute), Some(Some(value)));
+    }
+
+    #[test]
+    fn values_convert_to_attributes_and_back() {
+        let text = Bytes::from_static(b"a");
+        converts(2_i64, "an int", &[]);
+        converts(0.5_f32, "a float", &[]);
+        converts(text.clone(), "a string", &[]);
+        converts(true, "a bool", &[]);
+        converts(ElementType::I8, "an element type", &["an int"]);
+        converts(vec![2_i64], "a list of ints", &[]);
+        converts(vec![0.5_f32], "a list of floats", &[]);
+        converts(vec![text], "a list of strings", &[]);
+        converts(Tensor::indices(&[1]), "a tensor", &[]);
+        converts(ValueType::Unknown, "a type", &[]);
+        converts(Arc::new(Graph::new("body")), "a graph", &[]);
+        for (number, expected) in [(0, Some(false)), (1, Some(true)), (2, None)] {
+            assert_eq!(bool::from_attribute(&Attribute::Int(number)), expected);
+        }
+        let element = Option::<ElementType>::from_attribute;
+        assert_eq!(
+            (element(&Attribute::Int(0)), element(&Attribute::Int(1))),
+            (Some(None), Some(Some(ElementType::F32)))
+        );
+        assert_eq!(
+            (Option::<i64>::from_attribute(&Attribute::Int(0)), None::<i64>.to_attribute()),
+            (Some(Some(0)), None)
+        );
+    }
+}

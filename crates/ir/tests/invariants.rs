@@ -294,6 +294,11 @@ fn nodes_are_printed_as_they_are_read() {
         ("%a = identity f32[1] hex(010080ff) : f32[1]", "%a"),
         ("%a = identity i32[] -3 : i32[]", "%a"),
         ("%a = identity i8[1] [-3] : i8[1]", "%a"),
+        ("%a = identity i16[1] [-300] : i16[1]", "%a"),
+        ("%a = identity u16[1] [65535] : u16[1]", "%a"),
+        ("%a = identity u32[1] [4294967295] : u32[1]", "%a"),
+        ("%a = identity u64[1] [18446744073709551615] : u64[1]", "%a"),
+        ("%a = identity f64[2] [0.1, -0.0] : f64[2]", "%a"),
         ("%a = identity u4[3] [1, 2, 15] : u4[3]", "%a"),
         ("%a = identity bool[2] [true, false] : bool[2]", "%a"),
         ("%a = identity bool[1] hex(02) : bool[1]", "%a"),
@@ -308,6 +313,7 @@ fn nodes_are_printed_as_they_are_read() {
         ("%\"\\\"\\n\\u{85}é\" = relu %x : f32[batch, seq, 8]", "%\"\\\"\\n\\u{85}é\""),
         // Dims.
         ("%a = \"d::T@1\" %x : f32['a, b', 'c]', floor_div(2*n + 1, 3), ?]", "%a"),
+        (r#"%a = "d::T@1" %x : f32['a\', b]', 2]"#, "%a"),
         // Attributes.
         ("%a = \"d::T@1\" %x {i = -1, f = 0.5, s = \"t\", b = true, e = f16} : ?", "%a"),
         ("%a = \"d::T@1\" %x {i = [1, 2], f = floats[0.5], g = floats[], s = texts[\"a\", hex(ff)]} : ?", "%a"),
@@ -355,7 +361,7 @@ fn nodes_are_printed_as_they_are_read() {
     }
 }
 
-/// More than 16 elements are elided, except in full texts.
+/// More than 16 elements are elided, except in full texts, by which graphs are equal.
 #[test]
 fn long_tensors_are_elided() {
     for (count, is_elided) in [(16, false), (17, true)] {
@@ -365,6 +371,8 @@ fn long_tensors_are_elided() {
         assert!(graph.to_text(Detail::Full).contains(&line));
         assert_eq!(!graph.to_string().contains(&line), is_elided);
         assert_eq!(graph.to_string().contains("constant #"), is_elided);
+        let zeros = parse(&graph.to_text(Detail::Full).replace("15", "0")).expect("only an element differs");
+        assert!(graph == graph.clone() && graph != zeros);
     }
 }
 

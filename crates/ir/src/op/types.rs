@@ -303,14 +303,17 @@ mod tests {
 
     #[test]
     fn operands_accept_types() {
-        let dialect = Dialect { opset: 13, with_kernels: false, lowered: &[] };
-        for (op, operand, element, expected) in [
-            (Op::Where, 0, ElementType::Bool, true),
-            (Op::Where, 0, ElementType::F32, false),
-            (Op::Where, 2, ElementType::F32, true),
-            (Op::Where, 3, ElementType::F32, false),
-            (Op::ScaledSoftmax { axis: -1, scale: 1.0 }, 0, ElementType::F32, false),
+        for (op, opset, operand, element, expected) in [
+            (Op::Where, 13, 0, ElementType::Bool, true),
+            (Op::Where, 13, 0, ElementType::F32, false),
+            (Op::Where, 13, 2, ElementType::F32, true),
+            (Op::Where, 13, 3, ElementType::F32, false),
+            (Op::ScaledSoftmax { axis: -1, scale: 1.0 }, 13, 0, ElementType::F32, false),
+            // An operand that was an attribute.
+            (Op::Slice, 9, 1, ElementType::I64, true),
+            (Op::Slice, 9, 1, ElementType::F32, false),
         ] {
+            let dialect = Dialect { opset, with_kernels: false, lowered: &[] };
             assert_eq!(dialect.accepts(&op, operand, element), expected, "{op:?} {operand} {element}");
         }
     }
@@ -341,6 +344,8 @@ mod tests {
             (contrib("Unheard"), I8, None),
         ] {
             assert_eq!(refusal(&op, 21, &[element, element], true).as_deref(), expected);
+            let Op::Opaque(opaque) = op else { unreachable!("all are opaque") };
+            assert_eq!(opaque.is_known(), &*opaque.op_type != "Unheard");
         }
     }
 }

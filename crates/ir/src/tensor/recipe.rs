@@ -250,9 +250,9 @@ impl Tensor {
             }
             Recipe::LowRank(sum) => sum.transposed().ok(),
             // Columns side by side are rows one below the other: one row of all elements.
-            Recipe::Concat(tensors) if self.dims.len() == 2 => {
-                let rows = tensors.iter().map(|tensor| tensor.canceled()?.reshaped(&[1, tensor.count()]).ok());
+            Recipe::Concat(tensors) => {
                 let &[width, rows_of_all] = self.dims() else { return None };
+                let rows = tensors.iter().map(|tensor| tensor.canceled()?.reshaped(&[1, tensor.count()]).ok());
                 Self::concatenated(&rows.collect::<Option<Vec<_>>>()?).ok()?.reshaped(&[rows_of_all, width]).ok()
             }
             _ => None,

@@ -16,7 +16,7 @@ impl Tensor {
         if self.element.bytes(columns).is_none_or(|bytes| bytes * 8 != columns * u64::from(self.element.bits())) {
             return refuse("a row is not whole bytes");
         }
-        if !outer.checked_mul(inner).is_some_and(|group| group > 0 && rows.is_multiple_of(group)) {
+        if !outer.checked_mul(inner).is_some_and(|group| rows.is_multiple_of(group)) {
             return refuse("its rows are not whole groups");
         }
         Self::made(self.element, &self.dims, Recipe::Interleave { of: self.clone(), outer, inner })

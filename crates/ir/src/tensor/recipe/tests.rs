@@ -73,7 +73,7 @@ fn blocks_agree_with_the_whole() {
 }
 
 /// Checks that tensors read in blocks of these sizes are those read as a whole.
-fn agree(tensors: &[Tensor], blocks: [usize; 3]) {
+fn agree<const N: usize>(tensors: &[Tensor], blocks: [usize; N]) {
     for tensor in tensors {
         let whole = tensor.to_bytes().unwrap();
         for block in blocks {
@@ -86,6 +86,27 @@ fn agree(tensors: &[Tensor], blocks: [usize; 3]) {
     }
 }
 
+/// Tensors of more bytes than are computed at once: each later piece begins where the one before ends.
+#[test]
+fn large_blocks_agree_with_the_whole() {
+    use ElementType::{F16, F32, F64, U4, U8};
+    let columns = 300_000;
+    let numbers = words(&[2, columns]);
+    let bytes = Tensor::from_bytes(U8, &[2, 4 * columns], numbers.to_bytes().unwrap()).unwrap();
+    let random = Tensor::random(7, Distribution::Uniform { bound: 0.5 }, &[1, columns]).unwrap();
+    let tensors = [
+        random.cast(F64).unwrap(),
+        random.cast(F16).unwrap().cast(F32).unwrap(),
+        numbers.with_rows_interleaved(2, 1).unwrap(),
+        Tensor::concatenated(&[random.clone(), random.scaled(2.0).unwrap()]).unwrap(),
+        random.plus_low_rank(&Tensor::fill(0.5, &[1, 1]).unwrap(), &random, 1.0).unwrap(),
+    ];
+    agree(&tensors, [1 << 19]);
+    // A block need not begin with a whole integer of eight codes.
+    let codes = [bytes.cast(U4).unwrap(), numbers.unpacked([0, 4, 1, 5, 2, 6, 3, 7], 1).unwrap()];
+    agree(&codes, [1 << 19, (1 << 20) + 1001]);
+}
+
 /// Small ones: this takes no time.
 #[test]
 fn small_blocks_agree_with_the_whole() {
@@ -93,6 +114,8 @@ fn small_blocks_agree_with_the_whole() {
     let counting = counting(&[2, 3, 5]);
     let matrix = halves(&[4, 5]);
     let sum = matrix.plus_low_rank(&halves(&[4, 3]), &halves(&[3, 5]), 0.5).unwrap();
+    let blocks = Tensor::from_bytes(ElementType::U8, &[17, 144], words(&[612]).to_bytes().unwrap()).unwrap();
+    let blocks = blocks.reshaped(&[1, 72 * 34]).unwrap();
     let mut tensors = vec![
         Tensor::random(7, Distribution::Uniform { bound: 0.5 }, &[7, 3]).unwrap(),
         Tensor::sinusoidal(Wave::Interleaved, 3, 8).unwrap(),
@@ -108,6 +131,10 @@ fn small_blocks_agree_with_the_whole() {
         sum,
         counting.rows(1..2).unwrap(),
         eighths(&[16]).reinterpreted(ElementType::U4, &[32]).unwrap().offset().unwrap(),
+        Tensor::from_bytes(ElementType::U4, &[33], vec![7; 17]).unwrap().offset().unwrap(),
+        blocks.ggml_part(GgmlFormat::Q8_0, GgmlPart::Codes).unwrap(),
+        blocks.ggml_part(GgmlFormat::Q8_0, GgmlPart::Scales).unwrap(),
+        blocks.reshaped(&[17, 144]).unwrap().ggml_part(GgmlFormat::Q4_K, GgmlPart::Floats).unwrap(),
     ];
     for element in [F32, F16, BF16, F64] {
         let cast = counting.cast(element).unwrap();
@@ -143,6 +170,9 @@ fn every_float_of_8_bits_is_decoded() {
         assert_eq!((found[bits], found[bits + 128]), (2.0 * expected, -2.0 * expected), "{bits:#x}");
     }
     assert!(found[0x7f].is_nan() && found[0xff].is_nan());
+    let ones = Tensor::from_bytes(ElementType::F8E4M3FN, &[3, 4], vec![0x38; 12]).unwrap();
+    let tiles = f32s(&ones.scaled_by_tiles(&counting(&[2, 2]), [2, 2], ElementType::F32).unwrap());
+    assert_eq!(tiles, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
     let wide = Tensor::from_bytes(ElementType::F8E5M2, &[1, 3], vec![0x3c, 0xc4, 0x7b]).unwrap();
     let found = f32s(&wide.scaled_by_tiles(&one, [1, 4], ElementType::F32).unwrap());
     assert_eq!(found, [2.0, -8.0, 114_688.0]);
@@ -164,11 +194,13 @@ fn rows_stand_side_by_side() {
 #[test]
 fn transposing_in_strips_equals_transposing_whole() {
     // 9 MiB, above the limit for reading a matrix whole.
-    let tensor = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1024, 2304]).unwrap();
+    let tensor = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1024, 2300]).unwrap();
     let (plain, turned) = (f32s(&tensor), f32s(&tensor.transposed().unwrap()));
-    for (row, column) in [(0, 0), (1, 0), (0, 1), (1023, 2303), (512, 77)] {
-        assert_eq!(plain[row * 2304 + column].to_bits(), turned[column * 1024 + row].to_bits());
+    for (row, column) in [(0, 0), (1, 0), (0, 1), (1023, 2299), (512, 77)] {
+        assert_eq!(plain[row * 2300 + column].to_bits(), turned[column * 1024 + row].to_bits());
     }
+    let matrices = counting(&[2, 2, 3]).transposed().unwrap();
+    assert_eq!(f32s(&matrices), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
 }
 
 #[test]
@@ -179,6 +211,9 @@ fn random_elements_are_uniform_and_distinct() {
     assert!(mean.abs() < 0.02, "{mean}");
     assert!((variance - 4.0 / 3.0).abs() < 0.02, "{variance}");
     assert!(sample.iter().all(|x| x.abs() <= 2.0));
+    // Those of SplitMix64, which another program computed.
+    let pinned = Tensor::random(7, Distribution::Uniform { bound: 8_388_608.0 }, &[4]).unwrap();
+    assert_eq!(f32s(&pinned), [4_342_803.0, 3_283_944.0, -3_654_551.0, -4_432_792.0]);
     let other = f32s(&Tensor::random(4, Distribution::Uniform { bound: 2.0 }, &[100_000]).unwrap());
     let alike = sample.iter().zip(&other).filter(|(a, b)| a == b).count();
     assert!(alike < 5, "{alike} elements are alike under two seeds");
@@ -187,12 +222,15 @@ fn random_elements_are_uniform_and_distinct() {
 #[test]
 fn sinusoidal_as_in_the_paper() {
     let table = f32s(&Tensor::sinusoidal(Wave::Interleaved, 3, 4).unwrap());
-    let expected = [0.0, 1.0, 0.0, 1.0, 1f32.sin(), 1f32.cos(), 0.01f32.sin(), 0.01f32.cos()];
-    for (found, expected) in table.iter().zip(expected) {
-        assert!((found - expected).abs() < 1e-7, "{found} {expected}");
-    }
     let halves = f32s(&Tensor::sinusoidal(Wave::Halves, 2, 4).unwrap());
-    assert_eq!(&halves[..4], [0.0, 0.0, 1.0, 1.0]);
+    for (table, expected) in [
+        (&table, [0.0, 1.0, 0.0, 1.0, 1f32.sin(), 1f32.cos(), 0.01f32.sin(), 0.01f32.cos()]),
+        (&halves, [0.0, 0.0, 1.0, 1.0, 1f32.sin(), 1e-4_f32.sin(), 1f32.cos(), 1e-4_f32.cos()]),
+    ] {
+        for (found, expected) in table.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+    }
     let grouped = f32s(&Tensor::sinusoidal(Wave::Grouped, 3, 4).unwrap());
     assert_eq!(grouped[4..8], [table[4], table[6], table[5], table[7]]);
 }
@@ -227,6 +265,26 @@ fn inapplicable_recipes_are_errors() {
         (
             eighths(&[4, 4]).scaled_by_tiles(&halves(&[2, 1]), [2, 2], ElementType::F32),
             "tiles does not apply to bf16[2, 1]: the scales must be one f32, f16 or bf16 for each tile",
+        ),
+        (
+            eighths(&[4, 4]).scaled_by_tiles(
+                &counting(&[2, 2]).cast(ElementType::F64).unwrap(),
+                [2, 2],
+                ElementType::F32,
+            ),
+            "tiles does not apply to f64[2, 2]: the scales must be one f32, f16 or bf16 for each tile",
+        ),
+        (
+            eighths(&[4, 4]).scaled_by_tiles(&words(&[2, 2]), [2, 2], ElementType::F32),
+            "tiles does not apply to i32[2, 2]: the scales must be one f32, f16 or bf16 for each tile",
+        ),
+        (
+            eighths(&[4, 4]).scaled_by_tiles(&halves(&[2, 2]), [0, 2], ElementType::F32),
+            "tiles does not apply to f8e4m3fn[4, 4]: a tile has no elements",
+        ),
+        (
+            counting(&[4, 2]).with_rows_interleaved(0, 1),
+            "interleave does not apply to f32[4, 2]: its rows are not whole groups",
         ),
         (
             counting(&[4, 2]).with_rows_interleaved(3, 1),
@@ -375,8 +433,8 @@ fn numbers_that_a_narrower_type_does_not_hold_are_found_while_they_are_read() {
         (ElementType::F32, f32::MAX, f32::INFINITY),
     ] {
         for (number, is_held) in [(held, true), (-held, true), (lost, false), (-lost, false), (f32::NAN, true)] {
-            let bytes = [1.0, number].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-            let tensor = Tensor::from_bytes(ElementType::F32, &[1, 2], bytes).unwrap();
+            let bytes = [1.0, number, number].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+            let tensor = Tensor::from_bytes(ElementType::F32, &[1, 3], bytes).unwrap();
             let cast = tensor.transposed().unwrap().cast(to).unwrap();
             for tensor in
                 [cast.expecting_no_infinity().unwrap(), cast.expecting_no_infinity().unwrap().transposed().unwrap()]
@@ -423,6 +481,15 @@ fn recipes_cancel() {
         (turned.transposed(), counting.clone()),
         (turned.scaled(2.0).unwrap().transposed(), scaled.clone()),
         (turned.cast(ElementType::F16).unwrap().transposed(), counting.cast(ElementType::F16).unwrap()),
+        (turned.expecting_no_infinity().unwrap().transposed(), counting.expecting_no_infinity().unwrap()),
+        (
+            sum.transposed(),
+            halves(&[4, 5])
+                .transposed()
+                .unwrap()
+                .plus_low_rank(&halves(&[3, 5]).transposed().unwrap(), &halves(&[4, 3]).transposed().unwrap(), 0.5)
+                .unwrap(),
+        ),
         (sum.transposed().unwrap().transposed(), sum),
         (codes(ElementType::U4).cast(ElementType::U8).unwrap().cast(ElementType::U4), codes(ElementType::U4)),
         (fill.reshaped(&[2, 3]), Tensor::fill(0.5, &[2, 3]).unwrap()),
@@ -444,8 +511,40 @@ fn recipes_cancel() {
         let whole = Tensor::from_bytes(ElementType::F32, both.dims(), both.to_bytes().unwrap().to_vec()).unwrap();
         assert_eq!(f32s(&back), f32s(&whole.transposed().unwrap()), "{dims:?}");
     }
+    assert_eq!(f32s(&scaled), (0..12).map(|at| at as f32 * 2.0).collect::<Vec<_>>());
+    let fours = Tensor::concatenated(&[codes(ElementType::U4), codes(ElementType::U4)]).unwrap();
+    assert_eq!(fours.cast(ElementType::U8).unwrap().integers(), Some(vec![0, 1, 15, 0, 1, 15]));
     let half = counting.cast(ElementType::F16).unwrap().scaled(0.5).unwrap().cast(ElementType::F32).unwrap();
     assert_eq!(f32s(&half), (0..12).map(|at| at as f32 / 2.0).collect::<Vec<_>>());
     let nothing = super::tests::counting(&[2, 0]);
     assert!(Tensor::concatenated(&[nothing.clone(), nothing]).unwrap().to_bytes().unwrap().is_empty());
+}
+
+/// A thread computes the bytes that come from one block of what a recipe reads.
+#[test]
+fn blocks_that_threads_compute() {
+    use ElementType::{F16, F32, F64, U8};
+    let fill = |element: ElementType, dims: &[u64]| {
+        Tensor::fill_with(element, vec![0; element.bits() as usize / 8], dims).unwrap()
+    };
+    let (floats, halves) = (fill(F32, &[8, 64]), fill(F16, &[8, 64]));
+    let format = BlockFormat { bits: 8, size: 16, symmetric: true };
+    let quantized = Quantized::from_parts(fill(U8, &[8, 64]).offset().unwrap(), fill(F32, &[8, 4]), None, format);
+    for (tensor, expected) in [
+        (floats.cast(F16), BLOCK / 2),
+        (halves.cast(F64), 4 * BLOCK),
+        (halves.cast(F32).unwrap().scaled(2.0), 2 * BLOCK),
+        (
+            eighths(&[8, 64]).scaled_by_tiles(&floats.rows(0..1).unwrap().reshaped(&[8, 8]).unwrap(), [1, 8], F64),
+            8 * BLOCK,
+        ),
+        (quantized.unwrap().dequantized(F32), 4 * BLOCK),
+        (Tensor::concatenated(&[halves.cast(F64).unwrap(), fill(F64, &[8, 1])]), 5 * BLOCK),
+        // A strip is at least a block, and 16 MiB of long columns.
+        (floats.transposed(), BLOCK),
+        (fill(F32, &[1 << 17, 100]).transposed(), 1 << 24),
+    ] {
+        let tensor = tensor.unwrap();
+        assert_eq!(tensor.block(), expected, "{tensor:?}");
+    }
 }

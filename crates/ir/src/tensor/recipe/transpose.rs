@@ -222,3 +222,91 @@ fn gather<const SIZE: usize, const TILE: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ElementType::F32;
+    use netwright_files::{AtomicFile, ScratchFolder, Source};
+
+    /// The number of elements of the file, which takes 80 MiB.
+    const COUNT: u64 = 20 << 20;
+
+    /// The elements of the file that are their own position; the others are 0.
+    const PLACES: [u64; 5] = [1, 5 << 20 | 3, 10 << 20, 17 << 20 | 7, COUNT - 1];
+
+    fn file(folder: &ScratchFolder) -> Source {
+        let path = folder.path().join("weights");
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.reserve(COUNT * 4).unwrap();
+        for place in PLACES {
+            file.write_at(place * 4, &u32::try_from(place).unwrap().to_le_bytes()).unwrap();
+        }
+        file.commit().unwrap();
+        Source::open(path).unwrap()
+    }
+
+    fn matrix(source: &Source, dims: &[u64]) -> Tensor {
+        let range = source.range(0, dims.iter().product::<u64>() * 4).unwrap();
+        Tensor::from_file(F32, dims, range).unwrap()
+    }
+
+    #[test]
+    fn columns_that_are_read_at_once() {
+        let folder = ScratchFolder::create().unwrap();
+        let source = file(&folder);
+        let computed = |dims: &[u64]| Tensor::fill(0.0, dims).unwrap();
+        for (tensor, expected) in [
+            (computed(&[4, 3]), 3),
+            (computed(&[1 << 10, 2304]), 256),
+            (computed(&[1 << 17, 100]), 32),
+            (computed(&[1 << 22, 100]), 1),
+            (matrix(&source, &[1 << 11, 1 << 13]), 1 << 13),
+            (matrix(&source, &[1 << 12, 5000]), 512),
+            (matrix(&source, &[1 << 16, 300]), 64),
+        ] {
+            assert_eq!(strip_columns(&tensor), expected, "{}", tensor.ty());
+        }
+    }
+
+    /// Reads single elements, so that little of the file is read.
+    #[test]
+    fn matrices_in_files_are_transposed() {
+        let folder = ScratchFolder::create().unwrap();
+        let source = file(&folder);
+        STRIPS.with_borrow_mut(|strips| strips.all.clear());
+        // The map of a matrix of 40 MiB is dropped when the next one is mapped, or is not among the strips used last.
+        for (dims, maps) in [(&[2, 10, 1 << 20][..], 1), (&[1 << 12, 5120], 0)] {
+            let (rows, columns) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+            let transposed = matrix(&source, dims).transposed().unwrap();
+            for place in PLACES {
+                let (matrix, within) = (place / (rows * columns), place % (rows * columns));
+                let first = matrix * rows * columns + within % columns * rows + within / columns;
+                let mut found = [0; 4];
+                transposed.read(first, &mut found).unwrap();
+                assert_eq!(u64::from(u32::from_le_bytes(found)), place, "{dims:?}");
+            }
+            let mapped = STRIPS.with_borrow(|strips| strips.all.iter().filter_map(Strip::mapped).count());
+            assert_eq!(mapped, maps, "{dims:?}");
+        }
+    }
+
+    #[test]
+    fn strips_that_are_kept() {
+        let strip = |used: u64, bytes| Strip { of: Tensor::indices(&[]), base: 0, first: 0, width: 1, bytes, used };
+        let used = |strips: &Strips| strips.all.iter().map(|strip| strip.used).collect::<Vec<_>>();
+        // Of three maps of 30 MiB and one more, the limit leaves two.
+        let map = |at| strip(at, Columns::Mapped(vec![0; 30 << 20].into()));
+        let mut strips = Strips { all: [1, 2, 3].map(map).into(), requested: 3 };
+        assert_eq!(strips.take(30 << 20, |_| false).err(), Some(vec![]));
+        assert_eq!(used(&strips), [3]);
+        // The buffer of a strip that was not among the last ones is used again.
+        let read = |at: u8| strip(at.into(), Columns::Read(vec![at]));
+        let mut strips = Strips { all: [7, 8, 9].map(read).into(), requested: 10 };
+        assert_eq!(strips.take(0, |_| false).err(), Some(vec![7]));
+        assert_eq!(used(&strips), [8, 9]);
+        strips.put(read(0));
+        assert_eq!(used(&strips), [8, 9, 11]);
+        assert!(strips.take(0, |strip| strip.used == 11).is_ok());
+    }
+}
