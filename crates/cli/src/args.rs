@@ -49,7 +49,7 @@ const VERIFICATION: &str = "Verification";
     version,
     long_version = VERSION.as_str(),
     after_help = "Exit codes: 0 success; 1 the model fails (invalid, differs, bad external data); \
-    2 usage or I/O; 3 not verifiable in the available runtimes."
+    2 usage or I/O; 3 no available runtime runs or judges the model."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

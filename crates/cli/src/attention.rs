@@ -10,6 +10,7 @@ use crate::failure::{Failure, Misuse};
 use crate::model_io::write_failure;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::expect_place;
+use crate::runtimes;
 use crate::suggest;
 use netwright::attention::{AttentionError, AttentionMap, AttentionModel, Kind, rollout};
 use netwright::files::{Code, ScratchFolder, Source, write_file};
@@ -184,6 +185,7 @@ fn failure(error: AttentionError) -> Failure {
         error @ (AttentionError::NoTokens | AttentionError::UnknownToken { .. } | AttentionError::NoLogits) => {
             Failure::usage(error)
         }
+        AttentionError::Verify(error) => runtimes::failed(error),
         error => Failure::model(error),
     }
 }

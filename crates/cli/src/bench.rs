@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, table, thousands};
 use crate::runtimes;
 use crate::suggest::expect_onnx;
-use netwright::files::Code;
 use netwright::verify::bench::{self, Bench, Measured};
 use netwright::verify::{Options, OrtLevel, VerifyError};
 use schemars::JsonSchema;
@@ -97,9 +96,14 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         for model in &models {
             match bench.load(model, &runtime, &options) {
                 Ok(measured) => loaded.push((*model, measured)),
-                // What the user named cannot be used in any runtime.
-                Err(error) if is_of_the_call(&error) => return Err(Failure::usage(error)),
-                Err(error) => report.not_run.push(NotRun::new(&name, model, &error)),
+                Err(error) => {
+                    let not_run = NotRun::new(&name, model, &error);
+                    match runtimes::failed(error) {
+                        Failure::NotVerifiable(_) => report.not_run.push(not_run),
+                        // No runtime can use what the user named.
+                        failure => return Err(failure),
+                    }
+                }
             }
         }
         let times = measure(&mut loaded, args.rounds.into());
@@ -123,20 +127,6 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 /// Serves one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
     bench::serve(io::stdin(), io::stdout().lock()).map_err(Failure::usage)
-}
-
-/// Returns whether a file or a flag is wrong, not the model in a runtime.
-fn is_of_the_call(error: &VerifyError) -> bool {
-    let is_of_a_file = error.code() < Code::ModelIncomplete;
-    is_of_a_file
-        || matches!(
-            error.code(),
-            Code::OnnxRuntimeMissing
-                | Code::OnnxRuntimeLibrary
-                | Code::SymbolUnknown
-                | Code::SymbolSize
-                | Code::WorkerFailed
-        )
 }
 
 /// Runs the models in turns, in another order in every second round; returns the times of each, or why a run failed.

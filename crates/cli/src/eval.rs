@@ -99,7 +99,9 @@ impl<'s> Loaded<'s> {
     fn open(path: &Path, source: &'s Source, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
         let _spinner = output.spinner("loading");
         let named = |error| source.named(failed(error), path);
-        let text = Tokenizer::open(&source.path).map_err(named)?;
+        // A model that is not evaluated needs no tokenizer.
+        let or_model = |error| Evaluator::check(&source.path, runtime).err().unwrap_or(error);
+        let text = Tokenizer::open(&source.path).map_err(or_model).map_err(named)?;
         let model = Evaluator::open(&source.path, &text, runtime).map_err(named)?;
         Ok(Self { text, model, path: path.to_owned(), source })
     }

@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     Model(Message),
     /// The call is wrong, or a file cannot be read or written. Exit code 2.
     Usage(Message),
-    /// No available runtime can judge the model. Exit code 3.
+    /// No available runtime can run or judge the model. Exit code 3.
     NotVerifiable(Message),
     /// The reader of the output closed it. Exit code 0.
     BrokenPipe,
@@ -148,6 +148,12 @@ impl Failure {
         Failure::NotVerifiable(Message { code: Code::NotVerifiable, text })
     }
 
+    /// Returns the failure of a model that a runtime does not run.
+    #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
+    pub(crate) fn not_run(error: impl Coded) -> Self {
+        Failure::NotVerifiable(Message { code: error.code(), text: chain(&error) })
+    }
+
     /// Returns a failure of the model in the file `path`.
     #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
     pub(crate) fn model_at(path: &Path, error: impl Coded) -> Self {
@@ -167,7 +173,12 @@ impl Failure {
 
     /// Returns whether a runtime does not run the model, and another may.
     pub(crate) fn is_not_runnable(&self) -> bool {
-        matches!(self, Failure::Model(Message { code: Code::NotVerifiable, .. }) | Failure::NotVerifiable(_))
+        matches!(self, Failure::NotVerifiable(_))
+    }
+
+    /// Returns whether a tokenizer is missing, or is not one.
+    pub(crate) fn is_of_tokenizer(&self) -> bool {
+        matches!(self, Failure::Usage(Message { code: Code::Tokenizer, .. }))
     }
 
     /// Changes the text of the message.

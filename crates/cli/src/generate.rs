@@ -1,7 +1,7 @@
 //! `netwright generate`.
 
 use crate::args::Generate;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line, shown};
 use crate::runtimes::Engines;
 use crate::source::{self, failed};
@@ -79,8 +79,8 @@ pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     source::expect(&args.model)?;
     source::expect_generates(&args.model, args.audio.is_some())?;
     // A GGUF file holds its tokenizer, and `build` writes it.
-    let is_folder = args.model.is_dir();
-    let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
+    let is_built_of_folder = args.model.is_dir() && !source::has_model(&args.model);
+    let early = is_built_of_folder.then(|| Texts::open(args, &args.model)).transpose()?;
     let source = source::find(&args.model, args.runtime, args.no_cache, output)?;
     generate(args, &source.path, early, &engines, output).map_err(|failure| source.named(failure, &args.model))
 }
@@ -93,15 +93,23 @@ fn generate(
     engines: &Engines,
     output: Output,
 ) -> Result<(), Failure> {
-    let Texts { text, settings, prompts } = early.map_or_else(|| Texts::open(args, path), Ok)?;
-    let spinner = output.spinner("loading");
-    let (model, runtime) = engines.open(output, |runtime| Model::open(path, runtime).map_err(failed))?;
-    drop(spinner);
+    let open = || {
+        let _spinner = output.spinner("loading");
+        engines.open(output, |runtime| Model::open(path, runtime).map_err(failed))
+    };
+    let texts = early.map_or_else(|| Texts::open(args, path), Ok);
+    // A model that does not generate needs no tokenizer.
+    if texts.as_ref().is_err_and(Failure::is_of_tokenizer) {
+        open()?;
+    }
+    let Texts { text, settings, prompts } = texts?;
+    let (model, runtime) = open()?;
     if args.audio.is_some() && !model.reads_audio() {
         return Err(source::reads_no_audio(&args.model));
     }
     if let Some(vocabulary) = model.vocabulary() {
         text.expect_fits(vocabulary).map_err(failed)?;
+        expect_tokens(&args.suppress_tokens, vocabulary)?;
     }
     let mut generated = Generated {
         model: args.model.clone(),
@@ -138,7 +146,23 @@ fn generate(
     if !output.quiet && !output.json {
         writeln!(io::stderr(), "{}", generated.speed())?;
     }
-    Ok(())
+    match (model.positions(), settings.max_new_tokens) {
+        (Some(positions), Some(asked)) if args.audio.is_none() && generated.ends_before(asked) => output.warn(&format!(
+            "the text ends before {asked} new tokens, because the model has {positions} positions, with those of the prompt"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that tokens are in the vocabulary.
+fn expect_tokens(tokens: &[u32], vocabulary: usize) -> Result<(), Failure> {
+    match tokens.iter().find(|token| **token as usize >= vocabulary) {
+        Some(token) => Err(Misuse::Value.failure(format!(
+            "--suppress-tokens {token} is not a token of the model, which has {vocabulary}\n  help: choose from 0 to {}",
+            vocabulary.saturating_sub(1)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What is known before a model is loaded.
@@ -319,6 +343,11 @@ impl Generated {
             sequence.tokens = best.tokens;
         }
         Ok(())
+    }
+
+    /// Returns whether a sequence has fewer tokens than asked for, though nothing in it ended it.
+    fn ends_before(&self, asked: usize) -> bool {
+        self.sequences.iter().any(|sequence| sequence.end == Reason::Length && sequence.tokens.len() < asked)
     }
 
     /// Returns the texts, numbered if there are several.

@@ -4,6 +4,7 @@ use crate::args::Runtime as Choice;
 use crate::failure::{Failure, Misuse};
 use crate::output::Output;
 use crate::verify::other_runtime;
+use netwright::files::Code;
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime, VerifyError};
 use std::path::Path;
 
@@ -32,6 +33,16 @@ pub(crate) fn chosen(
             Err(VerifyError::NoOnnxRuntime) if given.is_empty() => Ok((Runtime::Tract, None)),
             ort => Ok((Runtime::Tract, Some(ort.map_err(Failure::usage)?))),
         },
+    }
+}
+
+/// Returns the failure of a call of a runtime: of the model, if its file is not valid; of the runtimes, if the one that was
+/// tried does not run it; or of the call.
+pub(crate) fn failed(error: VerifyError) -> Failure {
+    match error.code() {
+        Code::Undecodable | Code::DataUnreadable => Failure::model(error),
+        Code::NotVerifiable | Code::RuntimeFailed | Code::RuntimePanicked => Failure::not_run(error),
+        _ => Failure::usage(error),
     }
 }
 
@@ -72,7 +83,6 @@ impl Engines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netwright::files::Code;
     use std::cell::Cell;
 
     #[test]
@@ -94,7 +104,7 @@ mod tests {
 
     #[test]
     fn another_runtime_opens_what_the_first_does_not_run() {
-        let not_run = || Failure::model_with(Code::NotVerifiable, "tract does not read elements of type i4");
+        let not_run = || Failure::not_verifiable("tract does not read elements of type i4".to_owned());
         let other_kind = || Failure::model_with(Code::ModelKind, "it generates no text");
         let calls = Cell::new(0);
         let opened = |other: bool, results: [Option<fn() -> Failure>; 2]| {

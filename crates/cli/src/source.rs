@@ -7,11 +7,12 @@ use crate::build;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
 use crate::overwrite::{folder_of, source_files};
+use crate::runtimes;
 use crate::suggest;
 use clap::Parser;
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
-use netwright::generate::{has_graphs, unused_graphs, used_graphs};
+use netwright::generate::{has_built_graphs, has_graphs, unused_graphs, used_graphs};
 use netwright::ir::fingerprint;
 use netwright::nn::{OpenError, Pretrained, PretrainedOptions, Task, Weights};
 use std::ffi::OsString;
@@ -53,9 +54,11 @@ impl Source {
 /// weights, name, size and time are.
 const MAX_HASHED: u64 = 1 << 20;
 
-/// Returns whether a path names ONNX files. A folder with weights is built, whatever ONNX files lie beside them.
-fn has_model(path: &Path) -> bool {
-    suggest::has_extension(path, &["onnx"]) || path.is_dir() && has_graphs(path) && !has_weights(path)
+/// Returns whether a path names ONNX files. A folder with weights is built, unless only files that `build` wrote lie beside
+/// them.
+pub(crate) fn has_model(path: &Path) -> bool {
+    let is_used = || has_graphs(path) && (!has_weights(path) || has_built_graphs(path));
+    suggest::has_extension(path, &["onnx"]) || path.is_dir() && is_used()
 }
 
 /// Returns whether a folder has all that `build` needs.
@@ -91,7 +94,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
 /// Checks that a source of `build` is a model that generates text; ONNX files are checked when they are loaded.
 pub(crate) fn expect_generates(path: &Path, from_audio: bool) -> Result<(), Failure> {
     const GENERATING: [Task; 3] = [Task::TextGeneration, Task::Text2TextGeneration, Task::AutomaticSpeechRecognition];
-    match opened(path) {
+    match opened(path)? {
         Some(model) if !GENERATING.contains(&model.task) => {
             let [first, second, third] = GENERATING.map(Task::name);
             Err(other_kind(
@@ -114,9 +117,8 @@ pub(crate) fn reads_no_audio(path: &Path) -> Failure {
 
 /// Checks that a source of `build` is a model with the input `input_ids`; ONNX files are checked when they are loaded.
 pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
-    let Some(graph) = opened(path).and_then(|model| model.build(*model.parts().first()?, false).ok()) else {
-        return Ok(());
-    };
+    let first = opened(path)?.and_then(|model| Some(model.build(*model.parts().first()?, false)));
+    let Some(graph) = first.transpose().map_err(Failure::model)? else { return Ok(()) };
     let inputs: Vec<&str> = graph.inputs().map(|input| &**graph.value_name(input)).collect();
     if inputs.contains(&"input_ids") {
         return Ok(());
@@ -124,9 +126,10 @@ pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
     Err(other_kind(path, &format!("reads {}, not input_ids", inputs.join(", ")), "a model for texts"))
 }
 
-/// Returns the model of a source of `build`; `None` for ONNX files, and on errors, which are reported when it is built.
-fn opened(path: &Path) -> Option<Pretrained> {
-    if has_model(path) { None } else { Pretrained::open(path, &PretrainedOptions::default()).ok() }
+/// Returns the model of a source of `build`; `None` for ONNX files.
+fn opened(path: &Path) -> Result<Option<Pretrained>, Failure> {
+    let open = || Pretrained::open(path, &PretrainedOptions::default()).map_err(build::failed);
+    if has_model(path) { Ok(None) } else { open().map(Some) }
 }
 
 fn other_kind(path: &Path, what: &str, expected: &str) -> Failure {
@@ -147,11 +150,13 @@ pub(crate) fn find(path: &Path, runtime: Runtime, no_cache: bool, output: Output
         output.warn(&format!("not used: {}{why}; to use one, name its file", names.join(", ")))?;
     }
     if is_used {
-        if let [graph] = used_graphs(path).as_slice()
-            && path.is_dir()
-            && !graph.ends_with("model.onnx")
-        {
-            output.note(&format!("using {}", in_line(graph)))?;
+        let graphs = used_graphs(path);
+        let is_found = path.is_dir() && graphs.len() == 1 && !graphs[0].ends_with("model.onnx");
+        let has_weights = path.is_dir() && has_weights(path);
+        if is_found || has_weights {
+            let names: Vec<String> = graphs.iter().map(|graph| in_line(graph)).collect();
+            let instead = if has_weights { ", not the weights in the folder" } else { "" };
+            output.note(&format!("using {}{instead}", names.join(", ")))?;
         }
         return Ok(Source { path: path.to_owned(), _keeps: Keeps::Nothing });
     }
@@ -223,11 +228,12 @@ fn key(source: &Path, runtime: Runtime) -> Result<String, Failure> {
     Ok(format!("{:016x}", fingerprint(text)))
 }
 
-/// Returns the failure of generation: of the model, or of the call.
+/// Returns the failure of generation: of the model, of the runtimes, or of the call.
 pub(crate) fn failed(error: generate::GenerateError) -> Failure {
     use generate::GenerateError as Error;
     match error {
-        Error::NotFinite { .. } | Error::Interface { .. } | Error::Run(_) => Failure::model(error),
+        Error::NotFinite { .. } => Failure::model(error),
+        Error::Run(error) => runtimes::failed(error),
         error => Failure::usage(error),
     }
 }

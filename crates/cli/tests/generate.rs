@@ -131,7 +131,7 @@ fn speech_is_transcribed() {
         (&["--audio", "stereo.wav"], 2),
         (&["--audio", "cut.wav"], 2),
         (&["--audio", "text.wav"], 2),
-        (&["--prompt", "the dog"], 1),
+        (&["--prompt", "the dog"], 2),
     ] {
         text.push_str(&run(at, &[&["generate", "whisper"][..], arguments].concat(), code));
     }
@@ -190,6 +190,11 @@ fn what_is_refused() {
     tokenizer["model"]["vocab"].as_object_mut().expect("tokens").retain(|token, _| token != "r" && token != "er");
     tokenizer["model"]["merges"].as_array_mut().expect("pairs").retain(|pair| pair[1] != "r");
     fs::write(at.join("other/tokenizer.json"), tokenizer.to_string()).expect("it is written");
+    let vit = in_repository("tests/families/vit");
+    run(at, &["build", vit.to_str().expect("UTF-8"), "-o", "vit", "-q"], 0);
+    run(at, &["build", "llama", "-o", "int4", "--with-past", "--quantize-tensor", ".=int4", "-q"], 0);
+    copy(&at.join("silent"), &at.join("broken"));
+    fs::write(at.join("broken/config.json"), "{}").expect("it is written");
     for (arguments, code) in [
         (&["generate", "llama", "--prompt", ""][..], 2),
         (&["generate", "llama", "--prompt", &long], 2),
@@ -211,6 +216,15 @@ fn what_is_refused() {
         (&["generate", "llama", "--audio", "speech.wav"], 2),
         (&["generate", "built/model.onnx", "--audio", "speech.wav"], 2),
         (&["eval", "silent", "--text", "nan/config.json", "--no-cache"], 2),
+        // Of a model that is not evaluated, the tokenizer is not missing.
+        (&["generate", "vit/model.onnx", "--prompt", "a"], 2),
+        (&["generate", "vit", "--prompt", "a"], 2),
+        (&["eval", "vit", "--text", "nan/config.json"], 2),
+        (&["eval", "broken", "--text", "nan/config.json"], 1),
+        (&["generate", "int4", "--prompt", "a", "--runtime", "tract"], 3),
+        (&["eval", "int4", "--text", "nan/config.json", "--runtime", "tract"], 3),
+        (&["generate", "llama", "--prompt", "a", "--suppress-tokens", "47,48"], 2),
+        (&["generate", "llama", "--prompt", "a", "--max-new-tokens", "24", "--suppress-tokens", "2"], 0),
         (&["generate", "missing", "--prompt", "a"], 2),
         (&["generate", "cache", "--prompt", "a"], 2),
     ] {
@@ -219,7 +233,7 @@ fn what_is_refused() {
     snapshot("generate_refusals", &text);
 }
 
-/// A folder with weights is built, whatever models lie in it, and others are named.
+/// A folder with weights is built, unless models of the usual names lie in it, and what is used is named.
 #[test]
 fn the_weights_of_a_folder_are_used() {
     let folder = folder();
@@ -238,6 +252,9 @@ fn the_weights_of_a_folder_are_used() {
     text.push_str(&run(at, &["eval", "llama", "llama/other.onnx", "--text", "text.txt"], 0));
     text.push_str(&run(at, &["eval", "alone", "alone/other.onnx", "--text", "text.txt"], 0));
     text.push_str(&run(at, &["eval", "alone", "--text", "text.txt", "--quiet"], 0));
+    // A model that was built into the folder of its weights has the name that build gives it.
+    fs::rename(at.join("llama/other.onnx"), at.join("llama/model.onnx")).expect("it is renamed");
+    text.push_str(&run(at, &["eval", "llama", "llama/model.onnx", "--text", "text.txt"], 0));
     snapshot("weights_beside_models", &text);
 }
 
@@ -278,7 +295,7 @@ fn models_are_evaluated() {
         (&["eval", "minilm", "llama", "--text", "text.txt"], 2),
         (&["eval", "llama", "--text", "empty.txt"], 2),
         (&["eval", "llama", "--text", "missing.txt"], 2),
-        (&["eval", "t5", "--text", "text.txt"], 1),
+        (&["eval", "t5", "--text", "text.txt"], 2),
     ] {
         text.push_str(&run(at, arguments, code));
     }

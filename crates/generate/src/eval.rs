@@ -86,27 +86,14 @@ impl Evaluator {
     /// If the model is not a decoder, a masked language model or one that gives vectors.
     pub fn open(path: impl AsRef<Path>, text: &Tokenizer, runtime: &Runtime) -> Result<Self, GenerateError> {
         let path = path.as_ref();
-        let parts = files::parts(path)?;
-        let (graph, _) = Graph::decoder(&parts.decoder, runtime)?;
+        let graph = graph(path, runtime)?;
         let options = ConfigFile::open(files::folder(path).join("config.json"))?;
-        let refused =
-            |cause: &str, help| GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help };
-        if parts.encoder.is_some() || !graph.has(Role::Tokens) {
-            let help = "choose a decoder, a masked language model or an embedding model";
-            return Err(refused("it does not read a single text", help));
-        }
-        if !graph.has_output(EMBEDDING) && !graph.has_output(STATES) {
-            graph.expect_output(
-                LOGITS,
-                "build the model with --task text-generation, fill-mask or feature-extraction",
-            )?;
-        }
         let kind = if graph.has_output(EMBEDDING) || graph.has_output(STATES) && !graph.has_output(LOGITS) {
             Evaluated::Embeddings
         } else if graph.is_masked(options.as_ref()) {
             let help = "use the tokenizer with which the model was trained";
             let mask = ["[MASK]", "<mask>"].iter().find_map(|mask| text.token(mask));
-            Evaluated::MaskedTokens { mask: mask.ok_or_else(|| refused("its tokenizer has no mask", help))? }
+            Evaluated::MaskedTokens { mask: mask.ok_or_else(|| refused(&graph, "its tokenizer has no mask", help))? }
         } else {
             Evaluated::NextTokens
         };
@@ -116,6 +103,15 @@ impl Evaluator {
         let positions = positions.min(graph.room().unwrap_or(MAX_WINDOW));
         let around = (before.to_vec(), after.to_vec());
         Ok(Self { graph, kind, window: positions.clamp(2, MAX_WINDOW), around })
+    }
+
+    /// Checks the model of a folder, or in a file, of which the tokenizer is not known.
+    ///
+    /// # Errors
+    ///
+    /// If [`open`](Self::open) does not load the model, whatever the tokenizer is.
+    pub fn check(path: impl AsRef<Path>, runtime: &Runtime) -> Result<(), GenerateError> {
+        graph(path.as_ref(), runtime).map(drop)
     }
 
     /// Returns what of the model is evaluated.
@@ -247,4 +243,22 @@ impl Evaluator {
         prediction.best.push(best);
         Ok(())
     }
+}
+
+/// Loads the graph of a model that reads a text and gives scores or vectors.
+fn graph(path: &Path, runtime: &Runtime) -> Result<Graph, GenerateError> {
+    let parts = files::parts(path)?;
+    let (graph, _) = Graph::decoder(&parts.decoder, runtime)?;
+    if parts.encoder.is_some() || !graph.has(Role::Tokens) {
+        let help = "choose a decoder, a masked language model or an embedding model";
+        return Err(refused(&graph, "it does not read a single text", help));
+    }
+    if !graph.has_output(EMBEDDING) && !graph.has_output(STATES) {
+        graph.expect_output(LOGITS, "build the model with --task text-generation, fill-mask or feature-extraction")?;
+    }
+    Ok(graph)
+}
+
+fn refused(graph: &Graph, cause: &str, help: &'static str) -> GenerateError {
+    GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help }
 }

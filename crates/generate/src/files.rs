@@ -46,6 +46,12 @@ pub fn has_graphs(folder: impl AsRef<Path>) -> bool {
     !graphs(&graph_folder(folder.as_ref())).is_empty()
 }
 
+/// Returns whether a folder itself holds ONNX files, and all have names that `netwright build` gives them.
+pub fn has_built_graphs(folder: impl AsRef<Path>) -> bool {
+    let graphs = graphs(folder.as_ref());
+    !graphs.is_empty() && graphs.iter().all(|graph| is_usual(graph))
+}
+
 /// Returns the graphs of a model, which is a folder or a file; none if the folder does not tell which they are.
 pub fn used_graphs(model: impl AsRef<Path>) -> Vec<PathBuf> {
     let parts = parts(model.as_ref()).ok();
@@ -72,10 +78,15 @@ fn graph_folder(folder: &Path) -> PathBuf {
 
 /// Returns the graphs with the usual names, without those in other types such as `model_fp16.onnx`; or all, if none has.
 fn usual(graphs: Vec<PathBuf>) -> Vec<PathBuf> {
-    let is_usual = |graph: &PathBuf| {
-        [ENCODER, DECODER, LATER, MERGED, WHOLE].iter().any(|name| graph.file_name().is_some_and(|own| own == *name))
-    };
-    if graphs.iter().any(is_usual) { graphs.into_iter().filter(is_usual).collect() } else { graphs }
+    if graphs.iter().any(|graph| is_usual(graph)) {
+        graphs.into_iter().filter(|graph| is_usual(graph)).collect()
+    } else {
+        graphs
+    }
+}
+
+fn is_usual(graph: &Path) -> bool {
+    [ENCODER, DECODER, LATER, MERGED, WHOLE].iter().any(|name| graph.file_name().is_some_and(|own| own == *name))
 }
 
 fn graphs(folder: &Path) -> Vec<PathBuf> {

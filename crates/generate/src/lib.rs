@@ -39,7 +39,7 @@ pub use beams::Beam;
 pub use chat::{CHAT_SUBCOMMAND, Chat, Message, serve as serve_chat};
 pub use error::GenerateError;
 pub use eval::{Evaluated, Evaluator, Prediction};
-pub use files::{folder, has_graphs, unused_graphs, used_graphs};
+pub use files::{folder, has_built_graphs, has_graphs, unused_graphs, used_graphs};
 pub use model::{Input, Model};
 pub use scores::{Context, probabilities};
 pub use settings::{EarlyStopping, Settings, positions};
