@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What codes, scales and zero points of a quantized tensor are computed from.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Encoder {
     /// The floats; they have at least one axis and one element.
     pub(crate) of: Tensor,
@@ -18,6 +18,15 @@ pub struct Encoder {
     pub(crate) scale: ElementType,
     /// Whether blocks are along the second last axis, across rows, instead of the last.
     pub(crate) across: bool,
+    /// Tells this encoder and those of its transposed parts from all others.
+    pub(super) identity: Arc<()>,
+}
+
+impl PartialEq for Encoder {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |own: &Self| (own.format, own.rounding, own.scale, own.across);
+        key(self) == key(other) && self.of == other.of
+    }
 }
 
 /// A part of a quantized tensor.
@@ -38,7 +47,7 @@ pub(super) const MAX_BLOCK: u64 = 1 << 20;
 const CHUNK: u64 = 1 << 14;
 
 /// The number of codes that are packed at once.
-pub(super) const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 18;
 
 /// What the codes of a block mean: codes are counted from the smallest here, whether they are signed or not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,13 +59,13 @@ pub(super) struct Block {
 
 impl Encoder {
     pub(super) fn new(of: Tensor, format: BlockFormat, rounding: Rounding, scale: ElementType) -> Self {
-        Self { of, format, rounding, scale, across: false }
+        Self { of, format, rounding, scale, across: false, identity: Arc::default() }
     }
 
     /// Returns the encoder of the transposed parts, if the source is that of a transpose: transposing it costs nothing.
     pub(in crate::tensor) fn transposed(&self) -> Option<Self> {
         let of = if self.across { self.of.transposed().ok()? } else { self.of.canceled()? };
-        Some(Self { of, across: !self.across, ..*self })
+        Some(Self { of, across: !self.across, identity: Arc::clone(&self.identity), ..*self })
     }
 
     /// Returns the number of bytes of a part that one thread should compute as one piece.
@@ -80,11 +89,26 @@ impl Encoder {
         out: &mut [u8],
     ) -> Result<(), TensorError> {
         match part {
-            QuantizedPart::Codes if self.across => self.fill_codes_across(first, out),
-            QuantizedPart::Codes => self.fill_codes(first, out),
+            QuantizedPart::Codes if self.codes().bits() == 8 => self.fill_unpacked(first, out),
+            QuantizedPart::Codes => {
+                let (bits, mut codes, mut first) = (self.codes().bits(), vec![], first);
+                for piece in out.chunks_mut(PIECE * bits as usize / 8) {
+                    let count = (piece.len() as u64 * 8 / u64::from(bits)).min(self.of.count() - first);
+                    codes.resize(usize::try_from(count).unwrap_or(usize::MAX), 0);
+                    self.fill_unpacked(first, &mut codes)?;
+                    pack::pack(bits, &codes, piece);
+                    first += count;
+                }
+                Ok(())
+            }
             QuantizedPart::Scales => self.fill_scales(first, out),
             QuantizedPart::Zeros => self.fill_zeros(first, out),
         }
+    }
+
+    /// Computes codes from `first` on, one in each byte; signs are extended.
+    pub(super) fn fill_unpacked(self: &Arc<Self>, first: u64, codes: &mut [u8]) -> Result<(), TensorError> {
+        if self.across { self.codes_across(first, codes) } else { self.codes_along(first, codes) }
     }
 
     pub(super) fn codes(&self) -> ElementType {
@@ -209,30 +233,22 @@ impl Encoder {
         Ok(())
     }
 
-    fn fill_codes(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
-        let bits = self.codes().bits();
-        let (mut floats, mut chosen, mut numbers, mut codes) =
-            (Floats::of(&self.of), Chosen::default(), vec![], vec![]);
-        let mut first = first;
-        for piece in out.chunks_mut(PIECE * bits as usize / 8) {
-            let count = (piece.len() as u64 * 8 / u64::from(bits)).min(self.of.count() - first);
-            codes.resize(usize::try_from(count).unwrap_or(usize::MAX), 0);
-            for chunk in self.chunks(self.block_of(first)..self.block_of(first + count - 1) + 1) {
-                let floats = self.read(&chunk, &mut floats)?;
-                if !kept::get(self, chunk.clone(), &mut numbers) {
-                    self.choose_all(&chunk, floats, &mut chosen, &mut numbers)?;
-                }
-                for ((start, block), numbers) in self.split(self.start(chunk.start), floats).zip(&numbers) {
-                    // The first block may begin before the piece, and the last may end after it.
-                    let skipped = usize::try_from(first.saturating_sub(start)).unwrap_or(usize::MAX);
-                    let place = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
-                    if let (Some(block), Some(codes)) = (block.get(skipped..), codes.get_mut(place..)) {
-                        nearest::encode(block, *numbers, self.format, codes);
-                    }
+    fn codes_along(self: &Arc<Self>, first: u64, codes: &mut [u8]) -> Result<(), TensorError> {
+        let (mut floats, mut chosen, mut numbers) = (Floats::of(&self.of), Chosen::default(), vec![]);
+        let Some(last) = (codes.len() as u64).checked_sub(1) else { return Ok(()) };
+        for chunk in self.chunks(self.block_of(first)..self.block_of(first + last) + 1) {
+            let floats = self.read(&chunk, &mut floats)?;
+            if !kept::get(self, chunk.clone(), &mut numbers) {
+                self.choose_all(&chunk, floats, &mut chosen, &mut numbers)?;
+            }
+            for ((start, block), numbers) in self.split(self.start(chunk.start), floats).zip(&numbers) {
+                // The first block may begin before the codes, and the last may end after them.
+                let skipped = usize::try_from(first.saturating_sub(start)).unwrap_or(usize::MAX);
+                let place = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
+                if let (Some(block), Some(codes)) = (block.get(skipped..), codes.get_mut(place..)) {
+                    nearest::encode(block, *numbers, self.format, codes);
                 }
             }
-            pack::pack(bits, &codes, piece);
-            first += count;
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ const MAX_BYTES: usize = 42 << 20;
 
 /// The numbers of the blocks of a tensor.
 struct Kept {
-    of: Weak<Encoder>,
+    /// The identity of its encoder.
+    of: Weak<()>,
+    across: bool,
     /// Unknown if 0: then the block is encoded again.
     scales: Vec<f32>,
     /// Empty for symmetric codes.
@@ -18,9 +20,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn is_of(&self, of: &Arc<Encoder>) -> bool {
-        // Codes, scales and zero points that were transposed have encoders of their own, which are equal.
-        self.of.as_ptr() == Arc::as_ptr(of) || self.of.upgrade().is_some_and(|own| own == *of)
+    fn is_of(&self, of: &Encoder) -> bool {
+        self.of.as_ptr() == Arc::as_ptr(&of.identity) && self.across == of.across
     }
 
     fn bytes(&self) -> usize {
@@ -32,13 +33,10 @@ impl Kept {
 static KEPT: Mutex<Vec<Kept>> = Mutex::new(vec![]);
 
 /// Sets `numbers` to those of consecutive blocks, if all are known, and returns whether they are.
-pub(super) fn get(of: &Arc<Encoder>, blocks: Range<u64>, numbers: &mut Vec<Block>) -> bool {
+pub(super) fn get(of: &Encoder, blocks: Range<u64>, numbers: &mut Vec<Block>) -> bool {
     numbers.clear();
     let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    // Comparing encoders takes longer than finding this one.
-    let own = kept.iter().find(|kept| kept.of.as_ptr() == Arc::as_ptr(of));
-    let kept = own.or_else(|| kept.iter().find(|kept| kept.is_of(of)));
-    let (Some(kept), Some(range)) = (kept, range(blocks)) else { return false };
+    let (Some(kept), Some(range)) = (kept.iter().find(|kept| kept.is_of(of)), range(blocks)) else { return false };
     let Some(scales) = kept.scales.get(range.clone()).filter(|scales| !scales.contains(&0.0)) else { return false };
     match kept.zeros.get(range) {
         Some(zeros) => numbers.extend(scales.iter().zip(zeros).map(|(&scale, &zero)| Block { scale, zero })),
@@ -48,7 +46,7 @@ pub(super) fn get(of: &Arc<Encoder>, blocks: Range<u64>, numbers: &mut Vec<Block
 }
 
 /// Keeps the numbers of consecutive blocks of a tensor with `total` blocks, unless they are too many.
-pub(super) fn put(of: &Arc<Encoder>, first: u64, numbers: &[Block], total: u64) {
+pub(super) fn put(of: &Encoder, first: u64, numbers: &[Block], total: u64) {
     let (Some(range), Ok(total)) = (range(first..first + numbers.len() as u64), usize::try_from(total)) else { return };
     let bytes = total.saturating_mul(size_of::<f32>() + usize::from(!of.format.symmetric));
     let Some(mut room) = MAX_BYTES.checked_sub(bytes) else { return };
@@ -61,7 +59,7 @@ pub(super) fn put(of: &Arc<Encoder>, first: u64, numbers: &[Block], total: u64) 
         let stale = all.len() - fit;
         all.drain(..stale);
         let zeros = if of.format.symmetric { vec![] } else { vec![0; total] };
-        all.push(Kept { of: Arc::downgrade(of), scales: vec![0.0; total], zeros });
+        all.push(Kept { of: Arc::downgrade(&of.identity), across: of.across, scales: vec![0.0; total], zeros });
     }
     let Some(kept) = all.iter_mut().find(|kept| kept.is_of(of)) else { return };
     if let Some(scales) = kept.scales.get_mut(range.clone()) {

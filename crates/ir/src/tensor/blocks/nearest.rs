@@ -58,7 +58,7 @@ impl<const N: usize> Ends<N> {
 /// The numbers of blocks that are chosen together, and buffers for them.
 #[derive(Default)]
 pub(super) struct Chosen {
-    ends: Vec<Ends<4>>,
+    ends: Vec<Ends<1>>,
     scales: Vec<f32>,
     zeros: Vec<f32>,
 }
@@ -86,38 +86,48 @@ impl Chosen {
                 ends = ends.with(&[*x; 4]);
                 wrong[0] += x * 0.0;
             }
-            self.ends.push(ends);
+            self.ends.push(ends.halves::<2>().halves());
         }
         self.choose(format, scale, numbers);
         fold(wrong, |a, b| a + b) == 0.0
     }
 
-    /// Appends the numbers that cover the range of each lane.
-    pub(super) fn lanes(
+    /// Appends the numbers that cover the range of each column of rows of `width` floats.
+    pub(super) fn columns(
         &mut self,
-        floats: &[Lanes],
+        floats: &[f32],
+        width: usize,
         (format, scale): (BlockFormat, ElementType),
         numbers: &mut Vec<Block>,
     ) -> bool {
-        let (mut ends, mut wrong) = (Ends::NONE, Lanes::default());
-        for lanes in floats {
-            ends = ends.with(lanes);
-            (0..LANES).for_each(|lane| wrong[lane] += lanes[lane] * 0.0);
-        }
+        /// The columns that are compared at once: a line of the cache.
+        const COLUMNS: usize = 2 * LANES;
+        let mut wrong = [0.0; COLUMNS];
         self.ends.clear();
-        self.ends.extend((0..LANES).map(|lane| Ends { least: [ends.least[lane]; 4], most: [ends.most[lane]; 4] }));
+        for left in (0..width).step_by(COLUMNS) {
+            let mut ends = Ends::NONE;
+            for row in floats.chunks_exact(width) {
+                let own = &row[left..];
+                let mut last = [0.0; COLUMNS];
+                let lanes = own.first_chunk().unwrap_or_else(|| {
+                    last[..own.len()].copy_from_slice(own);
+                    &last
+                });
+                ends = ends.with(lanes);
+                (0..COLUMNS).for_each(|lane| wrong[lane] += lanes[lane] * 0.0);
+            }
+            let columns = 0..COLUMNS.min(width - left);
+            self.ends.extend(columns.map(|lane| Ends { least: [ends.least[lane]], most: [ends.most[lane]] }));
+        }
         self.choose(format, scale, numbers);
-        fold(wrong, |a, b| a + b) == 0.0
+        wrong.iter().sum::<f32>() == 0.0
     }
 
     /// Appends the numbers of blocks with the ends.
     fn choose(&mut self, format: BlockFormat, scale: ElementType, numbers: &mut Vec<Block>) {
         self.scales.clear();
         self.zeros.clear();
-        let ends = self.ends.iter().map(|ends| {
-            let ends = ends.halves::<2>().halves::<1>();
-            (ends.least[0], ends.most[0])
-        });
+        let ends = self.ends.iter().map(|ends| (ends.least[0], ends.most[0]));
         if format.symmetric {
             let middle = f32::from(format.middle());
             self.scales.extend(ends.map(|(least, most)| {
@@ -188,10 +198,10 @@ pub(super) fn encode(block: &[f32], numbers: Block, format: BlockFormat, codes: 
     }
 }
 
-/// Sets the codes of floats that are in one block each.
-pub(super) fn encode_each(floats: &[f32], factors: &[(f32, f32)], format: BlockFormat, codes: &mut [u8]) {
+/// Sets the codes of floats that are in one block each, from the [factors](Block::factors) of these.
+pub(super) fn encode_each(floats: &[f32], (inverses, zeros): (&[f32], &[f32]), format: BlockFormat, codes: &mut [u8]) {
     let code = Code::new(format);
-    for ((x, (inverse, zero)), place) in floats.iter().zip(factors).zip(codes) {
+    for (((x, inverse), zero), place) in floats.iter().zip(inverses).zip(zeros).zip(codes) {
         *place = code.of(*x, *inverse, *zero);
     }
 }

@@ -1,6 +1,6 @@
 //! Codes in bytes: the first of a byte is in its lowest bits, as in ONNX.
 
-use super::{Tensor, TensorError};
+use super::{Data, QuantizedPart, Recipe, Tensor, TensorError};
 use crate::ElementType;
 
 /// Packs codes of 8, 4 or 2 bits, one in each byte, whose upper bits are ignored.
@@ -29,6 +29,11 @@ pub(in crate::tensor) fn read(of: &Tensor, first: u64, out: &mut [u8]) -> Result
     let bits = of.element.bits();
     if bits == 8 {
         return of.read(first, out);
+    }
+    if let Data::Recipe(recipe) = &of.data
+        && let Recipe::Quantize { part: QuantizedPart::Codes, encoder } = recipe.as_ref()
+    {
+        return encoder.fill_unpacked(first, out);
     }
     let in_byte = u64::from(8 / bits.max(1));
     let (start, end) = (first / in_byte, (first + out.len() as u64).div_ceil(in_byte));

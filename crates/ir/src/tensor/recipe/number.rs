@@ -1,7 +1,7 @@
 //! The float types that recipes compute with: reading, writing, scaling and casting their elements.
 
 use super::super::blocks::pack;
-use super::{BLOCK, Tensor, TensorError};
+use super::{BLOCK, Data, Recipe, Tensor, TensorError};
 use crate::ElementType;
 use half::slice::HalfFloatSliceExt;
 
@@ -227,17 +227,39 @@ pub(in crate::tensor) struct Floats<'a> {
 
 impl<'a> Floats<'a> {
     pub(in crate::tensor) fn of(of: &'a Tensor) -> Self {
+        // Floats that were widened are widened only here.
+        let of = match &of.data {
+            Data::Recipe(recipe) => match recipe.as_ref() {
+                Recipe::Cast(narrow) if of.element == ElementType::F32 && narrow.element.bits() <= 16 => narrow,
+                _ => of,
+            },
+            _ => of,
+        };
         Self { of, bytes: vec![], halves: vec![], decoded: vec![] }
     }
 
     /// Reads `count` elements from `first` on.
     pub(in crate::tensor) fn read(&mut self, first: u64, count: u64) -> Result<&[f32], TensorError> {
+        self.read_rows(first, count, (1, count))
+    }
+
+    /// Reads `count` elements of each of some rows, from `first` on in the first of them.
+    pub(in crate::tensor) fn read_rows(
+        &mut self,
+        first: u64,
+        count: u64,
+        (rows, width): (u64, u64),
+    ) -> Result<&[f32], TensorError> {
         let number = Number::of(self.of.element);
         let number = number.ok_or_else(|| self.of.refuse("read", "its elements are not f32, f16, bf16 or f64"))?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.bytes.resize(count.saturating_mul(number.size()), 0);
-        self.of.read(first, &mut self.bytes)?;
-        self.decoded.resize(count, 0.0);
+        let in_memory = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let (all, count) = if count == width { (1, count.saturating_mul(rows)) } else { (rows, count) };
+        self.bytes.resize(in_memory(count.saturating_mul(all)).saturating_mul(number.size()), 0);
+        let places = self.bytes.chunks_exact_mut((in_memory(count) * number.size()).max(1));
+        for (row, place) in places.enumerate() {
+            self.of.read(first + row as u64 * width, place)?;
+        }
+        self.decoded.resize(in_memory(count.saturating_mul(all)), 0.0);
         let places = self.decoded.iter_mut();
         match number {
             Number::F32 => places.zip(self.bytes.as_chunks().0).for_each(|(x, raw)| *x = f32::from_le_bytes(*raw)),

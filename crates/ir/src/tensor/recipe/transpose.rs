@@ -11,8 +11,8 @@ const WHOLE: u64 = 64 << 20;
 /// The bytes of each row of a file that a strip takes: with fewer, the system call costs more than the bytes.
 const PIECE: u64 = 2 << 10;
 
-/// The elements of each computed row that a strip takes at least: two blocks of the usual size.
-const COMPUTED: u64 = 64;
+/// The elements of each computed row that a strip takes at least: whole blocks of the usual sizes.
+const COMPUTED: u64 = 512;
 
 /// The maximum size of a strip, unless one column is larger.
 const STRIP: u64 = 16 << 20;
@@ -25,9 +25,10 @@ pub(super) fn strip_columns(of: &Tensor) -> u64 {
     let most = match &of.data {
         Data::File(_) if column.saturating_mul(columns) <= WHOLE => columns,
         Data::File(_) => (PIECE / size).min(STRIP / column),
-        // Computed elements are best computed while they are in the cache, but not too few of a row: then finding them
-        // takes longer than computing them.
-        _ => (BLOCK / column).max(COMPUTED.min(STRIP / column)),
+        // Whole rows, if they are few, and otherwise not too few elements of a row: then finding them takes longer than
+        // computing them.
+        _ if column.saturating_mul(columns) <= 4 * BLOCK => columns,
+        _ => (BLOCK / column / COMPUTED * COMPUTED).max(COMPUTED.min(STRIP / column)),
     };
     most.clamp(1, columns.max(1))
 }
