@@ -5,6 +5,7 @@
 use super::common::snapshot;
 use super::{check_near, lines, parse};
 use netwright::evaluate::Tract;
+use netwright::inventory::inventory;
 use netwright::ir::tensor::Rounding;
 use netwright::ir::{ElementType, Function, Graph, Model, Notes, Op, Tensor};
 use netwright::onnx::{self, ReadOptions};
@@ -194,6 +195,29 @@ fn tied_tables_are_copied_unless_they_are_quantized() {
             "{}",
             model.graph
         );
+    }
+}
+
+/// Codes count as the weights that they stand for, packed or not, and scales and zero points not at all. Both copies of a
+/// weight count.
+#[test]
+fn quantized_weights_are_as_many_parameters_as_before() {
+    for (case, inputs, rest) in CASES {
+        for (target, is_symmetric) in Target::ALL.into_iter().flat_map(|target| [(target, true), (target, false)]) {
+            for scheme in [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
+                let mut model = model(inputs, &body(rest), 21);
+                let before = inventory(&model).parameters;
+                let quantization = Quantization::new(scheme).with_symmetric(is_symmetric);
+                let report = passes::optimize(&mut model, &options(target, quantization)).expect("it is optimized");
+                let copies = report.quantized.iter().map(|weight| weight.before.count()).sum::<u64>();
+                let after = inventory(&model).parameters;
+                assert!(
+                    after == before || after == before + copies,
+                    "{case}, {target}, {scheme}: {before}, {after}\n{}",
+                    model.graph
+                );
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counts of nodes, operators and parameters of a model.
 
 use crate::ir::{Graph, Model, Op};
+use crate::parameters::Trained;
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of a model: of its graph, of each body once, and of each function as often as it is called.
@@ -14,7 +15,7 @@ pub struct Inventory {
     pub operators: BTreeMap<String, usize>,
     /// The operators that Netwright does not know, which pass through unchanged.
     pub kept: BTreeMap<String, usize>,
-    /// The number of elements of trained tensors, each counted once.
+    /// The number of trained weights, each counted once. Scales and zero points of quantized weights do not count.
     pub parameters: u64,
     /// The number of bytes of trained tensors.
     pub parameter_bytes: u64,
@@ -79,13 +80,11 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
             count(body, times, inventory, calls);
         }
         match op {
-            Op::Parameter(tensor) => {
-                inventory.parameters += tensor.count();
-                inventory.parameter_bytes += tensor.len();
-            }
-            Op::SparseParameter(tensor) => {
-                inventory.parameters += tensor.values().count();
-                inventory.parameter_bytes += tensor.values().len();
+            Op::Parameter(_) | Op::SparseParameter(_) => {
+                if let Some(trained) = Trained::new(graph, id) {
+                    inventory.parameters = inventory.parameters.saturating_add(trained.parameters);
+                    inventory.parameter_bytes = inventory.parameter_bytes.saturating_add(trained.bytes);
+                }
             }
             Op::Constant(tensor) => {
                 inventory.constants += tensor.count();

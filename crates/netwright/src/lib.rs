@@ -52,6 +52,7 @@ pub mod bisect;
 pub mod evaluate;
 pub mod inventory;
 pub mod overview;
+mod parameters;
 #[cfg(feature = "verify")]
 mod prove;
 #[cfg(feature = "verify")]

@@ -25,6 +25,7 @@ pub(super) struct Layers {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Elements {
     parameters: u64,
+    /// Their size, with that of scales and zero points of the type.
     bytes: u64,
 }
 
@@ -75,7 +76,11 @@ pub(super) fn elements(overview: &Overview) -> BTreeMap<String, Elements> {
 
 impl Elements {
     pub(super) fn text(&self, element: &str) -> String {
-        format!("{} in {element}, {} bytes", thousands(self.parameters), thousands(self.bytes))
+        let parameters = match self.parameters {
+            0 => "scales and zero points".to_owned(),
+            parameters => thousands(parameters),
+        };
+        format!("{parameters} in {element}, {} bytes", thousands(self.bytes))
     }
 }
 

@@ -35,3 +35,20 @@ pub fn computes_with_integers(operator: &str) -> bool {
     let starts = ["DynamicQuantize", "QAttention", "QGemm", "QLinear", "QOrdered"];
     operator.contains("Integer") || starts.iter().any(|start| operator.starts_with(start))
 }
+
+/// Returns the operands that are scales, zero points or indices of groups, for an operator of ONNX or ONNX Runtime that
+/// reads quantized tensors.
+pub fn scales_and_zero_points(operator: &str) -> &'static [usize] {
+    match operator {
+        "QuantizeLinear" | "DequantizeLinear" => &[1, 2],
+        "MatMulNBits" => &[2, 3, 4],
+        "GatherBlockQuantized" | "DynamicQuantizeMatMul" => &[2, 3],
+        "MatMulBnb4" => &[2],
+        "MatMulIntegerToFloat" => &[2, 3, 4, 5],
+        "QAttention" => &[3, 4, 6, 7],
+        "QGemm" => &[1, 2, 4, 5, 7, 8],
+        name if name.starts_with("QLinear") => &[1, 2, 4, 5, 6, 7],
+        name if name.ends_with("Integer") => &[2, 3],
+        _ => &[],
+    }
+}

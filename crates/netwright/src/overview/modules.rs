@@ -1,6 +1,7 @@
 //! The parameters of a model by module.
 
-use crate::ir::{Graph, Op, Value};
+use crate::ir::{Graph, Value};
+use crate::parameters::Trained;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -64,13 +65,9 @@ impl Module {
     pub fn new(graph: &Graph) -> Self {
         let mut root = Self::default();
         for id in graph.schedule() {
-            let (count, bytes) = match graph.node(id).op() {
-                Op::Parameter(tensor) => (tensor.count(), tensor.len()),
-                Op::SparseParameter(tensor) => (tensor.values().count(), tensor.values().len()),
-                _ => continue,
-            };
+            let Some(trained) = Trained::new(graph, id) else { continue };
             for value in graph.results(id) {
-                root.add(&path(graph, value), count, bytes);
+                root.add(&path(graph, value), trained.parameters, trained.bytes);
             }
         }
         root

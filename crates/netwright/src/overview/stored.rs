@@ -1,6 +1,7 @@
 //! How the parameters of a model are stored.
 
 use crate::ir::{Attribute, Graph, Op, OpKind};
+use crate::parameters::Trained;
 use std::collections::BTreeMap;
 
 /// Parameters of one element type.
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Stored {
     /// The number of parameters.
     pub parameters: u64,
-    /// Their size in bytes.
+    /// Their size in bytes, with that of scales and zero points.
     pub bytes: u64,
 }
 
@@ -16,14 +17,10 @@ pub struct Stored {
 pub(super) fn elements(graph: &Graph) -> BTreeMap<String, Stored> {
     let mut found: BTreeMap<String, Stored> = BTreeMap::new();
     for id in graph.schedule() {
-        let tensor = match graph.node(id).op() {
-            Op::Parameter(tensor) => tensor,
-            Op::SparseParameter(tensor) => tensor.values(),
-            _ => continue,
-        };
-        let stored = found.entry(tensor.element().to_string()).or_default();
-        stored.parameters = stored.parameters.saturating_add(tensor.count());
-        stored.bytes = stored.bytes.saturating_add(tensor.len());
+        let Some(trained) = Trained::new(graph, id) else { continue };
+        let stored = found.entry(trained.element.to_string()).or_default();
+        stored.parameters = stored.parameters.saturating_add(trained.parameters);
+        stored.bytes = stored.bytes.saturating_add(trained.bytes);
     }
     found
 }
