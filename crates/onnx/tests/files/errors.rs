@@ -153,8 +153,8 @@ fn names() {
         |model| {
             model.ir_version = Some(3);
             let graph = model.graph.as_mut().unwrap();
-            graph.input.push(value("w"));
-            graph.initializer = vec![initializer("w"), other("w")];
+            graph.input.extend([value("v"), value("w")]);
+            graph.initializer = vec![initializer("v"), initializer("w"), other("w")];
         },
         "\"w\" is the name of two values",
     );

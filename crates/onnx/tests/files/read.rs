@@ -395,6 +395,11 @@ fn nodes_without_operands() {
     let shape = AttributeProto { ints: vec![4], ..Default::default() };
     for (op_type, attribute, expected) in [
         (
+            "Neg",
+            attribute("sparse_value", AttributeType::SparseTensor, sparse.clone()),
+            "%y = \"::Neg@21\" {sparse_value = sparse([4], f32[1] [1.0], i64[1] [2])} : ?",
+        ),
+        (
             "Constant",
             attribute("sparse_value", AttributeType::SparseTensor, sparse),
             "%y = \"::Constant@21\" {sparse_value = sparse([4], f32[1] [1.0], i64[1] [2])} : f32[4]",

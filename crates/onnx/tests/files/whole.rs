@@ -152,7 +152,7 @@ fn everything() -> ModelProto {
         domain: text("com.example"),
         overload: text("fast"),
         attribute: vec![attribute(
-            "alpha",
+            "slope",
             AttributeType::Float,
             AttributeProto { f: Some(0.5), ..Default::default() },
         )],
@@ -186,7 +186,7 @@ fn everything() -> ModelProto {
     });
     let reference = AttributeProto {
         name: text("alpha"),
-        ref_attr_name: text("alpha"),
+        ref_attr_name: text("slope"),
         r#type: Some(AttributeType::Float.into()),
         ..Default::default()
     };
@@ -196,7 +196,7 @@ fn everything() -> ModelProto {
         overload: text("fast"),
         input: vec!["p".to_owned()],
         output: vec!["q".to_owned()],
-        attribute: vec!["alpha".to_owned()],
+        attribute: vec!["slope".to_owned()],
         attribute_proto: vec![attribute(
             "beta",
             AttributeType::Int,
@@ -296,6 +296,29 @@ fn results_of_calls_are_inferred() {
     let read = read_with(&model.encode_to_vec(), false);
     let text = read.graph.to_text(Detail::Full);
     assert!(text.contains("%t = exp %y : f32[2]"), "{text}");
+}
+
+/// The last results of an operator may be left out; a call lists those that it does not use too.
+#[test]
+fn last_results_that_are_not_used() {
+    let mut model = everything();
+    model.functions[0].output.push("e".to_owned());
+    model.functions[0].node.push(node("Dropout", &["p"], &["unused", ""]));
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    nodes.last_mut().unwrap().output.push(String::new());
+    nodes.push(node("Dropout", &["x"], &["dropped", ""]));
+    let read = read_with(&model.encode_to_vec(), false);
+    let text = read.graph.to_text(Detail::Full);
+    assert!(text.contains("%dropped = dropout %x"), "{text}");
+    let written = ModelProto::decode(&*to_bytes(&read).unwrap()).unwrap();
+    let outputs = |nodes: &[NodeProto], op_type: &str| {
+        let found = nodes.iter().find(|node| node.op_type.as_deref() == Some(op_type)).map(|node| node.output.clone());
+        found.unwrap()
+    };
+    assert_eq!(outputs(&written.functions[0].node, "Dropout"), ["unused", ""]);
+    let nodes = written.graph.unwrap().node;
+    assert_eq!(outputs(&nodes, "Dropout"), ["dropped"]);
+    assert_eq!(outputs(&nodes, "Twice"), ["y", ""]);
 }
 
 #[test]
