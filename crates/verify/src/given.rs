@@ -3,6 +3,7 @@
 use crate::file::{ModelFile, Port};
 use crate::npy::{self, from_bytes};
 use crate::run::list;
+use crate::uses::Graphs;
 use crate::{Array, VerifyError};
 use netwright_files::{Folder, Source, entries};
 use netwright_ir::{Bindings, Dim, ElementType};
@@ -48,6 +49,23 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
         fit(port, array, &mut bindings).map_err(|cause| failed(path, cause))?;
     }
     Ok((bindings, given))
+}
+
+/// Returns the error for given inputs of which one indexes a table of the model beyond its end; `None` if none does.
+pub(crate) fn beyond_table(path: &Path, model: &ModelFile) -> Option<VerifyError> {
+    let (_, given) = read(path, model).ok()?;
+    let graphs = Graphs::new(&model.graph);
+    given.iter().find_map(|(name, array)| {
+        let rows = i64::try_from(graphs.uses(name, array.element().is_float()).table?).ok()?;
+        let (at, element) = array.first_integer(|element| !(-rows..rows).contains(&element))?;
+        let index = array.index(at);
+        let cause = format!(
+            "input `{name}` is {element} at {index:?}, but the table that it indexes has {rows} rows\n  help: use numbers \
+             from 0 to {}, such as the ids of the tokenizer of this model",
+            rows - 1
+        );
+        Some(failed(path, cause))
+    })
 }
 
 fn failed(path: &Path, cause: String) -> VerifyError {

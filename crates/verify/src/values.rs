@@ -289,6 +289,18 @@ impl Array {
         Self { shape: self.shape.clone(), values }
     }
 
+    /// Returns the first integer of which `is_found` is true, with its flat index.
+    pub(crate) fn first_integer(&self, is_found: impl Fn(i64) -> bool) -> Option<(usize, i64)> {
+        fn of<T: Copy + Into<i64>>(values: &[T], is_found: impl Fn(i64) -> bool) -> Option<(usize, i64)> {
+            values.iter().map(|value| (*value).into()).enumerate().find(|(_, value)| is_found(*value))
+        }
+        match &self.values {
+            Values::I32(values) => of(values, is_found),
+            Values::I64(values) => of(values, is_found),
+            _ => None,
+        }
+    }
+
     /// Returns the index on each axis of the element at a flat index.
     pub fn index(&self, mut at: usize) -> Vec<usize> {
         let mut index: Vec<usize> = self

@@ -2,6 +2,7 @@
 
 use crate::error::shortened;
 use crate::file::ModelFile;
+use crate::given::beyond_table;
 use crate::interface::fixed_dims;
 use crate::layers::by_layer;
 use crate::progress::OnRun;
@@ -234,6 +235,14 @@ fn judge_or_compare(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
         Some(b) => by_layer(a, b, options),
         None => judge(a, b, options),
     };
+    let has_failed = match &verdict {
+        Ok(Verdict::Ranges { left_out, .. }) => !left_out.is_empty(),
+        Ok(Verdict::ByLayer { .. }) | Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) => true,
+        _ => false,
+    };
+    if let (true, Some(error)) = (has_failed, options.inputs.as_ref().and_then(|path| beyond_table(path, a))) {
+        return Err(error);
+    }
     verdict.map(|verdict| verdict.noted(note))
 }
 

@@ -276,6 +276,31 @@ fn ids_stay_below_the_table_they_index() {
     assert_contains(&against(integers_out, off_by_one), &["9007199254740993 against 9007199254740992"]);
 }
 
+/// Ids that are given, and that the table does not have, are an error of the inputs, not of the runtime.
+#[test]
+fn given_ids_beyond_the_table_are_named() {
+    let mut graph = graph(&["ids: i64[batch, seq]"], &["y: f32[batch, seq]"], vec![node("y = Gather(t, ids)")]);
+    graph.initializer = vec![floats("t", &[3], &[0.5, 1.5, 2.5])];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inputs.safetensors");
+    let header = r#"{"ids":{"dtype":"I64","shape":[2,2],"data_offsets":[0,32]}}"#;
+    let judge = |ids: [i64; 4], options: Options| {
+        let numbers = ids.map(i64::to_le_bytes).concat();
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat())
+            .expect("it is written");
+        let verdict = verify_models(&file("a.onnx", graph.clone()), None, &options.with_inputs(&path));
+        verdict.map_or_else(|error| error.to_string(), |verdict| verdict.to_string())
+    };
+    assert_contains(&judge([0, 2, -3, -1], Options::default()), &["runs in tract"]);
+    for (ids, expected) in [([0, 1, 3, 0], "3 at [1, 0]"), ([-3, -4, 0, 0], "-4 at [0, 1]")] {
+        let expected = format!(
+            "input `ids` is {expected}, but the table that it indexes has 3 rows\n  help: use numbers from 0 to 2"
+        );
+        assert_contains(&judge(ids, Options::default()), &[&expected]);
+        assert_contains(&judge(ids, Options::default().with_ranges_of(["y"])), &[&expected]);
+    }
+}
+
 /// Every input is called `x`: what it is follows from its use alone.
 #[test]
 fn masks_are_recognized_by_what_they_do() {
