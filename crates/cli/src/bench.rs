@@ -4,7 +4,7 @@ use crate::args::{Bench as Args, bindings};
 use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, table, thousands};
 use crate::runtimes;
-use crate::suggest::expect_onnx;
+use crate::suggest::expect_model;
 use netwright::verify::bench::{self, Bench, Measured};
 use netwright::verify::{Options, OrtLevel, VerifyError};
 use schemars::JsonSchema;
@@ -22,13 +22,13 @@ struct Timed {
     sizes: BTreeMap<String, i64>,
     /// The time of loading and optimizing the model, in seconds.
     load_seconds: f64,
-    /// The time of each run, in seconds.
+    /// The time of a run in each round, in seconds: the mean, if a model runs several times a round.
     seconds: Vec<f64>,
-    /// Half of the runs take at most this time.
+    /// Half of the rounds take at most this time a run.
     median: f64,
-    /// A quarter of the runs take at most this time.
+    /// A quarter of the rounds take at most this time a run.
     lower_quartile: f64,
-    /// Three quarters of the runs take at most this time.
+    /// Three quarters of the rounds take at most this time a run.
     upper_quartile: f64,
     /// The most memory that the process held, in bytes; `null` if the system does not tell.
     peak_bytes: Option<u64>,
@@ -79,7 +79,7 @@ pub(crate) struct Report {
 
 pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let models: Vec<&Path> = std::iter::once(&args.a).chain(&args.b).map(PathBuf::as_path).collect();
-    models.iter().try_for_each(|model| expect_onnx(model))?;
+    models.iter().try_for_each(|model| expect_model(model))?;
     let mut options = Options::default().with_dims(bindings(&args.dims)?);
     options.data_dir.clone_from(&args.data_dir);
     let threads = args.threads.into();
@@ -234,7 +234,7 @@ fn text(report: &Report) -> String {
         };
         let spread =
             between.as_ref().map_or_else(String::new, |Between { low, high }| format!(" ({low:.3} to {high:.3})"));
-        format!("{runtime}: the second model takes {ratio:.3} of the time{spread}: {what}")
+        format!("{runtime}: the second model takes {}{spread}: {what}", share(*ratio))
     }));
     lines.extend(
         report
@@ -246,13 +246,18 @@ fn text(report: &Report) -> String {
     text
 }
 
+/// Returns the time of one model as a multiple of that of another.
+fn share(ratio: f64) -> String {
+    format!("{ratio:.3} {}", if ratio < 1.0 { "of the time" } else { "times as long" })
+}
+
 fn milliseconds(seconds: f64) -> String {
     format!("{:.3} ms", seconds * 1000.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Between, compare, interval, quantile};
+    use super::{Between, compare, interval, quantile, share};
     use std::path::Path;
 
     #[test]
@@ -269,6 +274,11 @@ mod tests {
             let between = between.map(|(low, high)| Between { low, high });
             assert_eq!(interval(&numbers(count)), between, "{count}");
         }
+    }
+
+    #[test]
+    fn a_slower_model_takes_a_multiple_of_the_time() {
+        assert_eq!([0.912, 46.025].map(share), ["0.912 of the time", "46.025 times as long"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Measures the time and memory of models, each in a child process of its own.
 //!
-//! A child loads one model, and runs it once for each line that it reads. So runs of several models can take turns, and
+//! A child loads one model, and runs it for each line that it reads: once, or several times if a run is short. So runs of several models can take turns, and
 //! the memory of one is not counted with another.
 
 use crate::child::{
@@ -143,7 +143,7 @@ impl Bench {
 }
 
 impl Measured {
-    /// Runs the model once, and returns the time in seconds.
+    /// Runs the model, several times if a run is short, and returns the mean time of a run in seconds.
     ///
     /// # Errors
     /// If the run fails, or the child ends.
@@ -186,6 +186,16 @@ impl Drop for Measured {
     }
 }
 
+/// The time for which a model runs at least when it is asked to run, unless it would take too many runs.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Returns how often a model runs when it is asked to run. The first run after a pause wakes the threads of the runtime, which
+/// may take longer than a short run: a program that runs the model again and again does not wait for that.
+fn repeats(run: Duration) -> u32 {
+    let repeats = TURN.as_nanos() / run.as_nanos().max(1);
+    u32::try_from(repeats).unwrap_or(u32::MAX).clamp(1, 1000)
+}
+
 /// Reads lines on another thread, which calls `closed` after the last.
 fn lines(pipe: impl Read + Send + 'static, closed: impl FnOnce() + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
@@ -197,7 +207,7 @@ fn lines(pipe: impl Read + Send + 'static, closed: impl FnOnce() + Send + 'stati
     receiver
 }
 
-/// Serves one model, in the child process: loads it, and runs it once for each further line of `input`. Every answer is a
+/// Serves one model, in the child process: loads it, and runs it for each further line of `input`. Every answer is a
 /// line of `output`. The process ends when `input` is closed.
 ///
 /// # Errors
@@ -225,10 +235,15 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Resul
         let session = runner.into_session(&case.bindings)?;
         let inputs = case.borrowed();
         session.time(&inputs)?;
+        let repeats = repeats(session.time(&inputs)?);
         let sizes = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
         answer(&Answer::Loaded(Loaded { seconds, sizes }))?;
         for _ in &lines {
-            let seconds = session.time(&inputs)?.as_secs_f64();
+            let mut total = Duration::ZERO;
+            for _ in 0..repeats {
+                total += session.time(&inputs)?;
+            }
+            let seconds = total.as_secs_f64() / f64::from(repeats);
             answer(&Answer::Ran { seconds, peak: peak_memory() })?;
         }
         Ok(())
