@@ -4,6 +4,7 @@ use crate::output::in_line;
 use crate::overwrite::folder_of;
 use crate::suggest;
 use netwright::files::Source;
+use netwright::onnx;
 use std::path::Path;
 
 /// The number of bytes that are read.
@@ -45,8 +46,20 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
                 .to_owned(),
         ),
         _ if text.starts_with('{') && text.is_ascii() => ("a JSON file", part()),
+        // A model may begin with letters, too.
+        _ if is_text(start) && onnx::expect_model(path).is_err() => ("a text file", "name an ONNX model".to_owned()),
         _ => return None,
     })
+}
+
+/// Returns whether bytes, of which the last may be part of a character, are text in UTF-8.
+fn is_text(bytes: &[u8]) -> bool {
+    let whole = match str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+        Ok(text) => text.len(),
+    };
+    str::from_utf8(&bytes[..whole]).is_ok_and(|text| text.chars().all(|c| c.is_whitespace() || !c.is_control()))
 }
 
 /// Returns the help for the weights of a model.

@@ -154,6 +154,15 @@ impl Failure {
         Failure::NotVerifiable(Message { code: error.code(), text: chain(&error) })
     }
 
+    /// Returns the failure of a model that was not read: of the model for its contents, and of the call for a file that
+    /// cannot be read.
+    pub(crate) fn unread(error: ReadError) -> Self {
+        match error {
+            ReadError::File(error) => Failure::usage(error),
+            error => Failure::model(error),
+        }
+    }
+
     /// Returns a failure of the model in the file `path`.
     #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
     pub(crate) fn model_at(path: &Path, error: impl Coded) -> Self {

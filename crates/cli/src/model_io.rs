@@ -8,7 +8,7 @@ use crate::spinner::Spinner;
 use crate::suggest;
 use netwright::files::{self, Code};
 use netwright::ir::Model;
-use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, WrittenFiles};
+use netwright::onnx::{self, ReadOptions, WriteError, WriteOptions, WrittenFiles};
 use serde_json::Value;
 use std::path::Path;
 
@@ -28,10 +28,7 @@ pub(crate) fn read_at(path: &Path, reading: &Reading, output: Output) -> Result<
     let mut options =
         ReadOptions::default().with_inline_functions(reading.inline_functions).with_strict(reading.strict);
     options.data_dir.clone_from(&reading.data_dir);
-    let model = onnx::read(path, &options).map_err(|error| match error {
-        ReadError::File(error) => Failure::usage(error),
-        error => Failure::model(error),
-    })?;
+    let model = onnx::read(path, &options).map_err(Failure::unread)?;
     let output = Output { model: Some(path), ..output };
     for warning in model.warnings.iter().take(MAX_WARNINGS) {
         output.warn(warning)?;

@@ -75,7 +75,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
         )
     };
     if has_model(path) && path.exists() {
-        return Ok(());
+        return if path.is_file() { suggest::expect_model(path) } else { Ok(()) };
     }
     if suggest::has_extension(path, &["onnx"]) {
         suggest::expect_onnx(path)?;

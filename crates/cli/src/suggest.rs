@@ -6,6 +6,7 @@ use crate::output::in_line;
 use crate::overwrite::folder_of;
 use netwright::files::{FileError, entries};
 use netwright::ir::nearest::meant;
+use netwright::onnx;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,15 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
         return Err(missing(path, help.as_deref().unwrap_or(CORRECT)));
     }
     Ok(())
+}
+
+/// Checks that a path is a complete ONNX file, for commands that let a runtime read it.
+///
+/// # Errors
+/// As [`expect_onnx`], and if the file is damaged, with the message of commands that read it themselves.
+pub(crate) fn expect_model(path: &Path) -> Result<(), Failure> {
+    expect_onnx(path)?;
+    onnx::expect_model(path).map_err(Failure::unread)
 }
 
 /// The help for a path of the call that resembles no other.

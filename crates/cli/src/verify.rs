@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let spinner = output.spinner("verifying");
     options.on_run = Some(spinner.on_run());
     let paths = || std::iter::once(&args.input.model).chain(&args.other);
-    paths().try_for_each(|model| suggest::expect_onnx(model))?;
+    paths().try_for_each(|model| suggest::expect_model(model))?;
     let renamed = renamed(args, output)?;
     let first = renamed.as_ref().map_or(&args.input.model, |(_, path)| path);
     // Messages name the model, not the copy with other names.

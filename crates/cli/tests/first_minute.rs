@@ -294,6 +294,42 @@ fn mistakes_get_a_suggestion() {
     }
 }
 
+/// Every command reports a file that is not a model, or not a whole one, with the same message and exit code.
+#[test]
+fn files_that_are_not_models_are_reported_alike() {
+    let home = home();
+    let model = fs::read(in_repository("tests/interop/models/bert.legacy.onnx")).expect("read");
+    let files: [(&str, &[u8], &str); 7] = [
+        ("cut.onnx", &model[..20_000], "the file is cut short or damaged"),
+        ("start.onnx", &model[..7], "the file is cut short or damaged"),
+        ("bytes.onnx", &[0xfb, 0x15, 0x80, 0x07], "the file is damaged or not an ONNX file"),
+        ("bodiless.onnx", &[8, 8], "the model has no graph"),
+        ("text.onnx", "grüß dich, this is a text\n".as_bytes(), "is a text file, not an ONNX model"),
+        ("page.onnx", b"<html><body>404</body></html>", "is a web page, not an ONNX model"),
+        ("gguf.onnx", b"GGUF\x03\0\0\0\0\0\0\0", "is a GGUF file, not an ONNX model"),
+    ];
+    for (name, bytes, expected) in files {
+        fs::write(home.path().join(name), bytes).expect("written");
+        let report = |arguments: &[&str]| {
+            let output = netwright(home.path(), &[arguments, &[name]].concat());
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {name}: {}", text(&output));
+            text(&output)
+        };
+        let message = report(&["check"]);
+        assert!(message.contains(expected), "{message}");
+        for command in [
+            &["optimize"][..],
+            &["inspect"],
+            &["verify"],
+            &["bench"],
+            &["bench", "model.onnx"],
+            &["verify", "model.onnx"],
+        ] {
+            assert_eq!(report(command), message, "{command:?}");
+        }
+    }
+}
+
 #[test]
 fn the_command_introduces_itself() {
     let home = home();

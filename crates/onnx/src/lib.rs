@@ -54,7 +54,7 @@ mod writer;
 
 pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
 pub use opset::set_opset;
-pub use reader::{OPAQUE_OPSETS, ReadError, ReadOptions, ReadProblem, read};
+pub use reader::{OPAQUE_OPSETS, ReadError, ReadOptions, ReadProblem, expect_model, read};
 pub use text::to_text;
 pub use writer::{
     ExternalData, MAX_FILE, Progress, WriteError, WriteOptions, WrittenFiles, to_bytes, write, written_size,

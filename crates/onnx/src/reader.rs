@@ -217,11 +217,30 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, Read
     decode(bytes, &source, &folder, options).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
 }
 
+/// Checks that a file is complete and an ONNX model, as [`read()`] does first: a runtime may run models that [`read()`]
+/// refuses later.
+///
+/// # Errors
+/// When the file cannot be read, is not an ONNX model, or is cut short.
+pub fn expect_model(path: impl AsRef<Path>) -> Result<(), ReadError> {
+    let path = path.as_ref();
+    let bytes = frames::read(&Source::open(path)?)?;
+    let decoded = wire::scan(&schema::MODEL, &bytes).map_err(ReadProblem::from).and_then(|_| proto(bytes));
+    decoded.map(drop).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
+}
+
+/// Decodes a file that was scanned; returns the graph apart.
+fn proto(bytes: Bytes) -> Result<(ModelProto, GraphProto), ReadProblem> {
+    let mut proto = ModelProto::decode(bytes)?;
+    let graph = proto.graph.take().ok_or_else(|| ReadProblem::Graph("the model has no graph".to_owned()))?;
+    Ok((proto, graph))
+}
+
 fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions) -> Result<Model, ReadProblem> {
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
         return Err(ReadProblem::UnknownField(field));
     }
-    let mut proto = ModelProto::decode(bytes.clone())?;
+    let (mut proto, graph) = proto(bytes.clone())?;
     let ir_version = proto.ir_version.filter(|version| (1..=IR_VERSION).contains(version));
     let ir_version = ir_version.ok_or(ReadProblem::IrVersion { found: proto.ir_version })?;
     let mut opsets = imports(&proto.opset_import)?;
@@ -231,7 +250,6 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
     if !known && (opset.is_some() || opsets.is_empty()) {
         return Err(ReadProblem::Opset { found: opset });
     }
-    let graph = proto.graph.take().ok_or_else(|| ReadProblem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
     functions.check_expansion(&graph)?;
     let inline = options.inline_functions;
