@@ -46,5 +46,5 @@ fn of_models_of_users() {
 
 #[test]
 fn of_generated_models() {
-    check("fuzz/found", 39);
+    check("fuzz/found", 40);
 }

@@ -50,6 +50,7 @@ pub(crate) fn emit(model: &Model, nodes: &mut dyn FnMut(NodeProto)) -> Result<Em
         opsets: &model.opsets,
         opset,
         early: model.early_operators,
+        types_values: model.graph.conventions().types_values,
         tensors: vec![],
         ir_version: forms::ir_version(opset),
     };
@@ -99,6 +100,9 @@ struct File<'m> {
     opset: i64,
     /// Whether operators may be written before their first opset; see [`Model::early_operators`].
     early: bool,
+    /// Whether the types of all values of the graph, and of its bodies, are written; a body alone has too few values to show
+    /// what its file does.
+    types_values: bool,
     tensors: Vec<Tensor>,
     /// The IR version that everything so far requires.
     ir_version: i64,
@@ -113,6 +117,7 @@ impl File<'_> {
     fn graph(&mut self, graph: &Graph, nodes: &mut dyn FnMut(NodeProto)) -> Result<GraphProto, WriteError> {
         let schedule = schedule(graph)?;
         let names = ValueNames::of(graph, &schedule)?;
+        self.types_values = graph.conventions().types_values;
         Ok(self.emit(graph, &schedule, names, nodes)?.0)
     }
 
@@ -136,8 +141,7 @@ impl File<'_> {
     fn function(&mut self, function: &Function, model: &Model) -> Result<FunctionProto, WriteError> {
         self.needs(if function.overload.is_empty() { 8 } else { 10 });
         let opset = function.opsets.get("").copied().unwrap_or(model.opset());
-        let mut own =
-            File { opsets: &function.opsets, opset, early: self.early, tensors: vec![], ir_version: self.ir_version };
+        let mut own = File { opsets: &function.opsets, opset, tensors: vec![], ..*self };
         let graph = own.whole_graph(&function.graph)?;
         let mut attribute_proto = vec![];
         for (name, value) in &function.defaults {
@@ -506,7 +510,7 @@ impl Emitter<'_, '_, '_> {
         let value = Attribute::Tensor(tensor.clone());
         let attribute = attribute(name, "value", &value, notes.attributes.get("value"), &mut self.file.tensors)?;
         self.file.needs(forms::ir_version_of(tensor.element()));
-        if id.is_none() && self.graph.conventions().types_values {
+        if id.is_none() && self.types_values() {
             let ty = types::to_wire(&tensor.ty().into());
             self.value_info.push(ValueInfoProto { name: Some(name.to_owned()), r#type: ty, ..Default::default() });
         }
@@ -524,12 +528,16 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
+    fn types_values(&self) -> bool {
+        self.file.types_values && self.graph.conventions().types_values
+    }
+
     /// Declares the type of an inner value; those of outputs are declared with them. For a graph that was read, only
     /// what the file declared is declared again, and what ONNX Runtime would infer wrongly.
     fn describe(&mut self, value: Value, name: &str) {
         let ty = self.graph.written_type(value);
         let is_declared = self.graph.declared(value).is_some()
-            || self.graph.conventions().types_values && types::is_declared_by_default(&ty)
+            || self.types_values() && types::is_declared_by_default(&ty)
             || self.taken_wrongly.contains(&value);
         if !is_declared || self.names.outputs.contains(name) {
             return;
