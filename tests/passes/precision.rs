@@ -637,8 +637,41 @@ fn the_reason_why_a_narrow_activation_is_not_fused() {
     let mut narrow = model(&graph(INPUTS, body));
     let options = Options::for_target(Target::ORT).with_precision(to(ElementType::F16));
     let report = optimize(&mut narrow, &options).unwrap_or_else(|error| panic!("{error}"));
-    let sites: Vec<String> = sites(&narrow, &report, &Target::ORT).iter().map(ToString::to_string).collect();
+    let sites: Vec<String> = sites(&narrow, &report, &options).iter().map(ToString::to_string).collect();
     assert_eq!(sites, ["activation     %y.f16: not fused: ONNX Runtime's kernel of QuickGelu only supports f32"]);
+}
+
+/// A pass that the options leave out is the reason, whatever the opset is.
+#[test]
+fn the_reason_why_passes_that_are_left_out_fuse_nothing() {
+    let body = "%e = erf %x : f32[b, s, 4]
+                %p = add %e, 1.0 : f32[b, s, 4]
+                %w = parameter uniform(seed = 1, bound = 1.0) : f32[4]
+                %l = layer_normalization %x, %w {epsilon = 1e-5} : f32[b, s, 4]
+                %y = mul %x, %p : f32[b, s, 4]
+                return %y, %l";
+    let gelu = |options: Options| {
+        let mut gelu = model(&graph(INPUTS, body));
+        gelu.opsets.insert(String::new(), 17);
+        let report = optimize(&mut gelu, &options).unwrap_or_else(|error| panic!("{error}"));
+        sites(&gelu, &report, &options).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    let options = Options::default;
+    let requested = "fuse-gelu is not among the passes that were requested";
+    let mut only = options();
+    only.only = Some(vec![]);
+    let mut ended = options();
+    ended.limits.stop_after = Some(0);
+    for (options, reason) in [
+        (options(), "gelu requires opset 20, but the model has opset 17"),
+        (options().with_skip(["fuse-gelu"]), requested),
+        (only, requested),
+        (ended, "the run ended after the requested number of rewrites"),
+    ] {
+        let found = gelu(options);
+        assert!(found.contains(&format!("not fused: {reason}")), "{found}");
+        assert!(found.contains("%l: fused: layer_normalization"), "{found}");
+    }
 }
 
 /// A gated feed-forward whose values leave the range, and attention with a mask that does so on purpose.

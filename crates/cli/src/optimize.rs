@@ -152,9 +152,11 @@ impl Done {
         if let Some(diff) = self.diff.filter(|_| args.diff) {
             output.aside(&diff)?;
         }
-        let Summary { verified, culprit, reproducer, .. } = &self.summary;
+        let Summary { verified, culprit, reproducer, finer, .. } = &self.summary;
+        let is_quantized = matches!(verified, Some(Verdict::Differs { min_cosine: Some(_), .. }));
+        let finer = finer.iter().filter(|_| is_quantized).map(|finer| format!("; {finer}")).collect::<String>();
         verified.iter().try_for_each(|verdict| verify::judge(verdict, output)).map_err(|failure| {
-            match (failure, culprit) {
+            match (failure.map(|text| text + &finer), culprit) {
                 (failure @ Failure::Model(_), Some(culprit)) => {
                     let reproducer = reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
                     failure.map(|text| format!("{text}\n  {culprit}{reproducer}"))
@@ -227,7 +229,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         Ok(Ok((model, events, written.bytes)))
     })?;
     drop(source);
-    let sites = sites(&model, &events, &args.emit.target());
+    let sites = sites(&model, &events, &options);
     let fused = Fused::new(&sites);
     let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
     let seconds = start.elapsed().as_secs_f64();
@@ -288,6 +290,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         quantized,
         not_quantized: quantize::why_none(options.quantization.as_ref(), slice::from_ref(&events)),
         dequantized: if options.dequantize { 0 } else { dequantized(&model.graph) },
+        finer: args.emit.quantize.finer(&args.emit.target()),
         target: args.emit.target().to_string(),
         proofs,
         seconds,

@@ -5,7 +5,7 @@ use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
-use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme};
+use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme, Target};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +79,19 @@ impl Quantize {
     /// Returns whether a scheme with blocks is requested.
     pub(crate) fn has_blocks(&self) -> bool {
         self.schemes().any(|scheme| matches!(scheme, Scheme::Int4 | Scheme::Int8))
+    }
+
+    /// Returns which flags quantize weights with a smaller error; `None` if no weight is to be quantized.
+    pub(crate) fn finer(&self, target: &Target) -> Option<String> {
+        let flags = [
+            ("`--asymmetric`", self.has_blocks() && !self.asymmetric),
+            // Blocks of tract have one size.
+            ("`--block-size 16`", self.has_blocks() && self.block_size != Some(16) && *target != Target::TRACT),
+            ("`--quantize int8`", !self.has_blocks()),
+        ];
+        let flags: String = flags.iter().filter(|(_, helps)| *helps).map(|(flag, _)| format!("{flag}, ")).collect();
+        let tensors = "or `--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first";
+        self.is_requested().then(|| format!("for a smaller error, try {flags}{tensors}"))
     }
 
     /// Returns the request; an error if a flag is not valid.

@@ -420,6 +420,42 @@ fn a_weight_with_nan_is_not_quantized() {
     assert_eq!(read("built.onnx").len(), read("small.onnx").len());
 }
 
+/// The line of an attention gives the reason of the pass that stands in its way.
+#[test]
+fn a_reason_is_that_of_the_first_obstacle() {
+    let folder = TempDir::new().expect("a folder");
+    let model = common::in_repository("tests/interop/models/deberta_v2.dynamo.onnx");
+    let text = printed(folder.path(), &["optimize", model.to_str().expect("UTF-8"), "--explain", "--target", "ort"]);
+    let attention = text.lines().find(|line| line.starts_with("attention ")).expect("there is one");
+    assert!(
+        attention.ends_with("split-merged-heads declines because %gather may not treat each head independently"),
+        "{text}"
+    );
+}
+
+/// Weights in few bits that pass the verification, or do not, are followed by the flags that give them more.
+#[test]
+fn a_finer_quantization_is_advised() {
+    let folder = TempDir::new().expect("a folder");
+    let model = common::in_repository("tests/interop/models/t5_decoder.legacy.onnx");
+    let quantize = |flags: &[&str]| {
+        let call = ["optimize", model.to_str().expect("UTF-8"), "-o", "out.onnx", "--quantize-tensor", ".=int4"];
+        netwright(folder.path(), &[&call[..], &["--verify", "--no-bisect", "--runtime", "tract"], flags].concat())
+    };
+    let tensors = "or `--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first\n";
+    for (flags, advised) in [
+        (&["--target", "tract"][..], "`--asymmetric`, "),
+        (&["--target", "tract", "--asymmetric"], ""),
+        (&["--target", "ort"], "`--asymmetric`, `--block-size 16`, "),
+        (&["--target", "ort", "--block-size", "16", "--min-cosine", "0.9999"], "`--asymmetric`, "),
+    ] {
+        let run = quantize(flags);
+        let text = [run.stdout, run.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let advice = format!("for a smaller error, try {advised}{tensors}");
+        assert!(text.contains(&advice), "{flags:?}: {text}");
+    }
+}
+
 /// Two models that differ: exit code 1, the first output that differs, and the operator that causes it.
 #[test]
 fn different_models_are_reported() {

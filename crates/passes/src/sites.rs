@@ -11,7 +11,7 @@
 //! }")?;
 //! let mut model = Model::new(graph);
 //! let report = optimize(&mut model, &Options::default())?;
-//! let sites = sites(&model, &report, &Target::ONNX);
+//! let sites = sites(&model, &report, &Options::default());
 //! assert_eq!(
 //!     sites.iter().map(ToString::to_string).collect::<Vec<_>>(),
 //!     ["activation     %y: not fused: swish requires opset 24, but the model has opset 21"],
@@ -19,9 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::options::Options;
 use crate::pass::Pass;
 use crate::pipeline::Report;
-use crate::target::{Target, since};
+use crate::target::since;
 use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,7 +49,7 @@ pub struct Site {
     pub kind: SiteKind,
     /// The name of its result, or of the value by which it is recognized.
     pub name: Name,
-    /// The operator into which it is fused, with its form, or why it is not fused; for people.
+    /// The operator that it is, with its form, or why it is not fused into one; for people.
     pub outcome: Result<String, String>,
 }
 
@@ -66,20 +67,22 @@ impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<14} {}: ", self.kind, text::name(&self.name))?;
         match &self.outcome {
-            Ok(form) => write!(f, "fused into {form}"),
+            Ok(form) => write!(f, "fused: {form}"),
             Err(reason) => write!(f, "not fused: {reason}"),
         }
     }
 }
 
-/// Returns the sites of a model that was optimized for a target, in program order, with reasons from the report.
-pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
+/// Returns the sites of a model that was optimized with these options, in program order, with reasons from the report.
+pub fn sites(model: &Model, report: &Report, options: &Options) -> Vec<Site> {
     let mut declined: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for event in &report.declined {
         declined.entry((event.pass, &event.node)).or_insert(&event.note);
     }
+    let is_ended = options.limits.stop_after.is_some_and(|most| report.optimized >= most);
     let mut sites = vec![];
-    find(&model.graph, &Reasons { passes: crate::passes(), declined, target, opset: model.opset() }, &mut sites);
+    let reasons = Reasons { passes: crate::passes(), declined, options, is_ended, opset: model.opset() };
+    find(&model.graph, &reasons, &mut sites);
     sites
 }
 
@@ -118,7 +121,9 @@ pub fn summary(sites: &[Site]) -> String {
 struct Reasons<'r> {
     passes: Vec<Pass>,
     declined: BTreeMap<(&'r str, &'r str), &'r str>,
-    target: &'r Target,
+    options: &'r Options,
+    /// Whether the run ended at the requested number of rewrites.
+    is_ended: bool,
     opset: i64,
 }
 
@@ -139,7 +144,7 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
             let name = name.unwrap_or_else(|| graph.value_name(value)).clone();
             let reason = declined.map_or_else(
                 || reasons.of(operator, pass, graph.fact(value).element()),
-                |(_, reason)| reason.to_owned(),
+                |(_, reason)| reasons.resolved(reason),
             );
             sites.push(Site { kind, name, outcome: Err(reason) });
         }
@@ -152,18 +157,34 @@ impl Reasons<'_> {
         self.passes.iter().find(|pass| pass.forms == Some(operator)).map_or("", |pass| pass.name)
     }
 
+    /// Returns a reason with that of another pass to which it refers.
+    fn resolved(&self, reason: &str) -> String {
+        let cause = self.declined.iter().find_map(|((pass, node), note)| {
+            let reference = format!("the line of {pass} says why");
+            let is_meant = reason.contains(&reference) && reason.starts_with(&text::name(node));
+            is_meant.then(|| reason.replace(&reference, &format!("{pass} declines because {note}")))
+        });
+        cause.unwrap_or_else(|| reason.to_owned())
+    }
+
     /// Returns why no rule was tried.
     fn of(&self, operator: OpKind, pass: &str, element: Option<ElementType>) -> String {
         let word = operator.word();
-        let runs = |former: &Pass| former.name == pass && former.is_for(self.target, self.opset);
-        if operator == OpKind::Swish && self.target.contrib && element != Some(ElementType::F32) {
+        let Options { target, only, skip, .. } = self.options;
+        let is_named = |names: &[String]| names.iter().any(|name| name == pass);
+        let runs = |former: &Pass| former.name == pass && former.is_for(target, self.opset);
+        if operator == OpKind::Swish && target.contrib && element != Some(ElementType::F32) {
             crate::runtime::ONLY_F32.to_owned()
+        } else if is_named(skip) || only.as_ref().is_some_and(|only| !is_named(only)) {
+            format!("{pass} is not among the passes that were requested")
+        } else if self.is_ended {
+            "the run ended after the requested number of rewrites".to_owned()
         } else if self.passes.iter().any(runs) {
-            format!("{pass} does not recognize its form, or was skipped")
+            format!("{pass} does not recognize its form")
         } else if self.opset < since(operator) {
             format!("{word} requires opset {}, but the model has opset {}", since(operator), self.opset)
         } else {
-            format!("{} has no kernel for {word}, or computes its parts better", self.target.summary)
+            format!("{} has no kernel for {word}, or computes its parts better", target.summary)
         }
     }
 }

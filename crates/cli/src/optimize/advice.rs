@@ -46,7 +46,7 @@ pub(super) fn alternatives(args: &Optimize, result: &Model, options: &Options, o
         let mut model = result.clone();
         // An option that cannot be used is not advised.
         let report = passes::optimize(&mut model, &options).ok()?;
-        let fused = Fused::new(&sites(&model, &report, &options.target));
+        let fused = Fused::new(&sites(&model, &report, &options));
         fused.is_more_than(own).then(|| Alternative { flags, opset: model.opset(), fused })
     };
     Some(others.into_iter().map(|(flags, options)| (flags, same(options))).filter_map(alternative).collect())

@@ -128,6 +128,9 @@ pub(crate) struct Summary {
     pub(super) not_quantized: Option<BTreeMap<String, usize>>,
     /// The number of quantized weights that became floats because the target has no operator for them.
     pub(super) dequantized: usize,
+    /// Which flags quantize weights with a smaller error.
+    #[serde(skip)]
+    pub(super) finer: Option<String>,
     #[serde(skip)]
     pub(super) target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,6 +279,7 @@ impl Summary {
         if let Some(alternatives) = self.alternatives.as_ref().filter(|_| !self.fused.is_all()) {
             steps.push(self.fusing(alternatives));
         }
+        steps.extend(self.finer.clone().filter(|_| self.verified.as_ref().is_some_and(is_far)));
         steps.extend(
             match (&self.output, &self.verified) {
                 (None, _) => Some("nothing is written, `-o FILE` writes the result"),
@@ -324,4 +328,13 @@ impl Summary {
         };
         format!("{} fused: {options}", state.join(", "))
     }
+}
+
+/// The cosine of an output below which a verdict is followed by advice.
+const FAR: f64 = 0.99;
+
+/// Returns whether an output of a quantized model is close enough for the verdict, but not for every use.
+fn is_far(verdict: &Verdict) -> bool {
+    let Verdict::Close { cosines, .. } = verdict else { return false };
+    cosines.values().flatten().any(|cosine| *cosine < FAR)
 }
