@@ -9,15 +9,18 @@ use crate::read::rows;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
 use crate::target::{self, WeightKernels};
+use hidden_rows::{MASK, Shifted};
+pub(crate) use kinds::{is_elementwise, is_structural};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
-pub(crate) use plan::{is_elementwise, is_structural};
 use regex::Regex;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
 mod added_masks;
 mod captured;
+mod hidden_rows;
+mod kinds;
 mod plan;
 mod result_types;
 mod tensors;
@@ -232,12 +235,14 @@ struct Converter<'c> {
     several: HashSet<Value>,
     /// The casts and tensors in another type that were inserted or found, by value and type.
     typed: HashMap<(Value, ElementType), Value>,
+    /// The masks whose rows were shifted.
+    shifted: Vec<Shifted>,
     done: &'c mut Tally,
 }
 
 impl<'c> Converter<'c> {
     fn new(context: &'c Context<'c>, plan: Plan, done: &'c mut Tally) -> Self {
-        Self { context, plan, several: HashSet::new(), typed: HashMap::new(), done }
+        Self { context, plan, several: HashSet::new(), typed: HashMap::new(), shifted: vec![], done }
     }
 
     fn run(mut self, graph: &mut Graph, outputs: &Outputs) {
@@ -307,6 +312,7 @@ impl<'c> Converter<'c> {
         let op = graph.node(id).op();
         Some(match self.plan.mode(id)? {
             Mode::Same(elements) => return elements.get(at).copied().flatten(),
+            Mode::Narrow if self.plan.reads_rows(id, at) => ElementType::F32,
             Mode::Narrow if op.bodies().is_empty() && self.context.accepts(op, at, to) => to,
             Mode::Narrow if self.plan.captures_narrow(id, at) == Some(true) => to,
             Mode::Narrow | Mode::Wide => ElementType::F32,
@@ -354,8 +360,9 @@ impl<'c> Converter<'c> {
             return;
         }
         let own = graph.operands(id);
-        let operands = self.operands_in_types(graph, id);
-        let facts = match self.inferred(graph, id, &operands) {
+        let mut operands = self.operands_in_types(graph, id);
+        let is_defined = !self.plan.reads_rows(id, MASK) || self.shift(graph, id, &mut operands).is_ok();
+        let facts = match self.inferred(graph, id, &operands).filter(|_| is_defined) {
             Some(facts) => facts,
             None if *mode == Mode::Narrow => {
                 let name = graph.value_name(Value { node: id, result: 0 }).clone();
@@ -516,7 +523,7 @@ impl<'c> Converter<'c> {
     /// A tensor in another type: it is converted in its place unless it is also read as it is.
     fn tensor_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         let tensor = graph.tensor(value)?;
-        let is_mask = to == ElementType::F16 && is_attention_mask(graph, value);
+        let is_mask = to == ElementType::F16 && hidden_rows::is_mask(graph, value);
         let mask = is_mask.then(|| tensors::mask_for_f16(tensor)).flatten();
         let tensor = tensors::converted(mask.as_ref().unwrap_or(tensor), to, self.context.precision.is_checked)?;
         let op = match graph.op(value) {
@@ -574,13 +581,6 @@ impl<'c> Converter<'c> {
             result: 0,
         })
     }
-}
-
-/// Whether all readers of a value are attentions that read it as their mask.
-fn is_attention_mask(graph: &Graph, value: Value) -> bool {
-    let users = graph.users(value);
-    let is_mask = |(user, at)| at == 3 && graph.node(user).op().kind() == OpKind::Attention;
-    !users.is_empty() && !graph.is_output(value) && users.into_iter().all(is_mask)
 }
 
 /// The place beside a value, with its name and that of a type.

@@ -109,7 +109,7 @@ pub(crate) fn before_lift(graph: &Graph, mask: Value) -> Option<Value> {
 }
 
 /// Whether a mask provably holds no minus infinity, or is [bounded].
-fn is_bounded(graph: &Graph, mask: Value) -> bool {
+pub(crate) fn is_bounded(graph: &Graph, mask: Value) -> bool {
     let mask = narrow(graph, mask);
     without_bound(graph, mask).is_some_and(|(_, least)| least.is_finite()) || is_finite(graph, mask)
 }

@@ -1,5 +1,6 @@
 //! Bounds on the elements of a value, for all inputs.
 
+use crate::read::masks::without_bound;
 use crate::read::positions::Count;
 use crate::read::sizes::{only_element, position};
 use crate::read::thresholds::LIGHTEST;
@@ -207,11 +208,12 @@ impl<'g> Reader<'g> {
             Op::Where => {
                 let condition = operand(0, part);
                 let (yes, no) = (operand(1, part), operand(2, part));
-                match condition.only() {
+                let numbers = match condition.only() {
                     Some(0.0) => no,
                     Some(_) => yes,
                     None => yes.or(&no),
-                }
+                };
+                without_bound(graph, value).map_or(numbers.clone(), |(_, least)| numbers.with(&number(least), f64::max))
             }
             Op::Trilu { upper } => {
                 let above = operands.get(1).copied().flatten();

@@ -28,6 +28,19 @@ pub(crate) enum Known {
     Grid(Rc<Grid>),
     /// The greatest element of a row, before masks that depend on inputs lower it.
     Level(f64),
+    /// Every row has an element near 0.
+    Visible,
+}
+
+/// Whether inputs may hide all keys of a row of a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hiding {
+    /// No row, or the mask depends on constants only.
+    None,
+    /// A row may be minus infinity as a whole, and has no other number that hides.
+    ByInfinity,
+    /// The numbers of a row may be as large as ten thousand and more, or are unknown.
+    ByNumber,
 }
 
 /// The elements of a value that is computed from constants. The value may repeat them along axes, which have size 1 here.
@@ -176,7 +189,36 @@ impl<'g> Rows<'g> {
             (all <= MAX_HELD).then(|| self.captured_elements.set(all)).is_some()
         });
         self.release();
-        grid.map(Known::Grid).or_else(|| self.level(value, 1).map(Known::Level))
+        let level = || self.level(value, 1).map(Known::Level);
+        grid.map(Known::Grid)
+            .or_else(level)
+            .or_else(|| (self.hiding(value, 1) == Hiding::None).then_some(Known::Visible))
+    }
+
+    /// Returns whether inputs may make all elements of a row so low, along an axis that is counted from the last one, that
+    /// narrow types round the scores to which the row is added. Rows of constants only have a [`level`](Self::level).
+    pub(crate) fn hiding(&self, mask: Value, axis: usize) -> Hiding {
+        let graph = self.graph;
+        let whole = before_lift(graph, mask).unwrap_or(mask);
+        let is_constant = self.grid(whole).is_some();
+        self.release();
+        let is_visible = |numbers: &Numbers| numbers.least >= -ORDINARY;
+        // Minus infinity hides a key in every type.
+        let is_empty = |numbers: Numbers| {
+            let is_either = |number: f64| number >= -ORDINARY || number == f64::NEG_INFINITY;
+            numbers.few.is_some_and(|few| few.into_iter().all(is_either))
+        };
+        let is_captured =
+            || graph.kind(whole) == OpKind::Captured && matches!((self.captured)(whole), Some(Known::Visible));
+        let all = Numbers::of(graph, whole);
+        let is_first_visible = || axis == 1 && is_visible(&Numbers::first_of_rows(graph, whole));
+        if is_constant || is_visible(&all) || is_captured() || is_first_visible() {
+            Hiding::None
+        } else if is_empty(all) {
+            Hiding::ByInfinity
+        } else {
+            Hiding::ByNumber
+        }
     }
 
     /// Returns the greatest number of a row of a mask, along an axis that is counted from the last one, if it is so far
@@ -187,6 +229,12 @@ impl<'g> Rows<'g> {
         let level = self.levels.find((whole, axis), |(value, axis)| self.level_of(value, axis));
         self.release();
         level
+    }
+
+    /// Whether a mask may be a number other than minus infinity to which narrow types cannot add scores.
+    pub(crate) fn may_be_far(&self, mask: Value) -> bool {
+        let Numbers { least, few, .. } = Numbers::of(self.graph, mask);
+        few.map_or(least < -ORDINARY, |few| few.into_iter().any(|number| number < -ORDINARY && number.is_finite()))
     }
 
     fn level_of(&self, value: Value, axis: usize) -> Option<f64> {

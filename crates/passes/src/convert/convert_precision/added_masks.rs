@@ -1,12 +1,13 @@
 //! Finds the masks that are added to attention scores, whose numbers leave the range of narrow types.
 
 use super::captured::Captured;
-use super::plan::{is_elementwise, is_product, is_structural};
-use super::{Context, is_converted, is_float, is_float_cast};
+use super::hidden_rows::{can_shift, hidden_queries};
+use super::kinds::{is_elementwise, is_product, is_structural};
+use super::{Context, is_converted, is_float, is_float_cast, ultimate};
 use crate::read::numbers::Numbers;
-use crate::read::rows::Rows;
+use crate::read::rows::{Hiding, Rows};
 use crate::runtime::contrib::DOMAIN;
-use netwright_ir::{Graph, NodeId, Op, OpKind, Value};
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 use std::collections::{HashMap, HashSet};
 
 /// The maximum number of nodes between a softmax and its scores.
@@ -18,8 +19,10 @@ pub(super) struct Masks {
     /// within the range of the narrow type.
     pub(super) nodes: HashSet<NodeId>,
     /// The nodes that stay in `f32`: those from the scores to the end of a softmax, or an attention, if the narrow type
-    /// would change a row of a constant mask, and the nodes that compute this mask. One of each attention has the reason.
+    /// would change a row of a mask, and the nodes that compute this mask. One of each attention has the reason.
     pub(super) kept: HashMap<NodeId, Option<String>>,
+    /// The attentions that may be narrow if the rows of their masks are [shifted](super::hidden_rows).
+    pub(super) shifted: HashSet<NodeId>,
 }
 
 /// Returns the masks that are added to attention scores in a graph.
@@ -32,8 +35,14 @@ pub(super) fn added_masks(
     rows: &Rows<'_>,
     captured: &HashMap<NodeId, Captured>,
 ) -> Masks {
-    let mut finder =
-        Finder { graph, deep: HashSet::new(), scores: HashSet::new(), masks: HashSet::new(), kept: HashMap::new() };
+    let mut finder = Finder {
+        graph,
+        deep: HashSet::new(),
+        scores: HashSet::new(),
+        masks: HashSet::new(),
+        kept: HashMap::new(),
+        shifted: HashSet::new(),
+    };
     let schedule = graph.schedule();
     for &id in &schedule {
         finder.visit(id, context);
@@ -48,6 +57,14 @@ pub(super) fn added_masks(
         let is_narrow = graph.operand(id, 0).is_some_and(|x| graph.fact(x).element() == Some(context.to));
         if !is_narrow {
             finder.keep(id, mask, rows, context);
+        } else if let Some(mask) =
+            mask.filter(|mask| is_float_cast(graph, *mask) && rows.hiding(*mask, 1) == Hiding::ByNumber)
+        {
+            // What an earlier conversion kept in `f32` stays there.
+            if let Some(hidden) = hidden_queries(graph, id) {
+                finder.keep_mask(hidden);
+            }
+            finder.keep_rows(ultimate(graph, mask), context);
         }
         for (at, operand) in graph.operands(id).into_iter().enumerate() {
             if let Some(mask) = operand.filter(|_| captured.get(&id).is_some_and(|captured| captured.is_mask(at))) {
@@ -55,8 +72,8 @@ pub(super) fn added_masks(
             }
         }
     }
-    let kept = std::mem::take(&mut finder.kept);
-    Masks { nodes: finder.nodes_of_masks(), kept }
+    let (kept, shifted) = (std::mem::take(&mut finder.kept), std::mem::take(&mut finder.shifted));
+    Masks { nodes: finder.nodes_of_masks(), kept, shifted }
 }
 
 struct Finder<'g> {
@@ -67,6 +84,7 @@ struct Finder<'g> {
     scores: HashSet<NodeId>,
     masks: HashSet<Value>,
     kept: HashMap<NodeId, Option<String>>,
+    shifted: HashSet<NodeId>,
 }
 
 impl Finder<'_> {
@@ -155,12 +173,29 @@ impl Finder<'_> {
             _ => Some(1),
         };
         let Some(axis) = axis else { return };
-        let of_mask = mask.and_then(|mask| Some((mask, rows.level(mask, axis)?)));
-        let (mut path, mut found): (Vec<NodeId>, Vec<(Value, f64)>) = (vec![id], of_mask.into_iter().collect());
+        let hiding = |mask: Value| {
+            let level = rows.level(mask, axis).map(Some);
+            Some((mask, level.or_else(|| (rows.hiding(mask, axis) == Hiding::ByNumber).then_some(None))?))
+        };
+        let of_mask = mask.and_then(hiding);
+        if let Some((mask, None)) = of_mask
+            && can_shift(graph, id, mask)
+        {
+            self.shifted.insert(id);
+            return self.keep_rows(mask, context);
+        }
+        let (mut path, mut found): (Vec<NodeId>, Vec<(Value, Option<f64>)>) = (vec![id], of_mask.into_iter().collect());
         // A softmax that is written out has an Exp.
         let kind = graph.node(id).op().kind();
         let is_softmax = matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::LogSoftmax | OpKind::Hardmax)
             || matches!(kind, OpKind::ArgMax | OpKind::Exp);
+        let operand = |of: Value, at: usize| graph.operand(of.node, at);
+        let is_written_out = || {
+            let apart = graph.operand(id, 0).filter(|apart| graph.kind(*apart) == OpKind::Sub);
+            apart.and_then(|apart| operand(apart, 1)).is_some_and(|most| graph.kind(most) == OpKind::ReduceMax)
+        };
+        let is_of_inputs = kind != OpKind::Exp || is_written_out();
+        let (mut is_added_to, mut added) = (false, vec![]);
         let mut open: Vec<Value> = graph.operand(id, 0).filter(|_| is_softmax).into_iter().collect();
         while let Some(value) = open.pop() {
             let op = graph.node(value.node).op();
@@ -171,25 +206,42 @@ impl Finder<'_> {
             let operands = graph.operands(value.node).into_iter().flatten().filter(|value| is_float(graph, *value));
             let (mut scores, mut others): (Vec<Value>, Vec<Value>) =
                 operands.partition(|operand| self.scores.contains(&operand.node));
-            if scores.is_empty() {
+            let has_scores = !scores.is_empty();
+            if !has_scores {
                 scores.clone_from(&others);
             }
-            let is_table = |value: &Value| graph.tensor(*value).is_some_and(|tensor| tensor.count() > 1);
             if op.kind() == OpKind::Where {
-                others.retain(is_table);
+                // A row of one number gives the mean in every type, unless something is added to the row.
+                let is_fill = |tensor: &Tensor| tensor.count() > 1 || is_added_to && has_scores;
+                others.retain(|value| graph.tensor(*value).is_some_and(is_fill));
             }
             if matches!(op.kind(), OpKind::Add | OpKind::Sum | OpKind::Sub | OpKind::Where) {
-                found.extend(others.drain(..).filter_map(|mask| Some((mask, rows.level(mask, axis)?))));
+                is_added_to |= op.kind() != OpKind::Sub;
+                if has_scores && is_of_inputs {
+                    added.extend(&others);
+                }
+                let masks = others.drain(..).filter_map(hiding);
+                found.extend(masks.filter(|(_, level)| level.is_some() || has_scores && is_of_inputs));
             }
             open.extend(scores);
         }
-        let Some((_, level)) = found.first() else { return };
-        #[expect(clippy::cast_possible_truncation, reason = "a number of an f32 mask is printed as one")]
-        let level = *level as f32;
-        let why = format!(
-            "{level:e} is the greatest number in a row of its mask, and {} rounds scores to which it is added",
-            context.to
-        );
+        // Infinity in one mask may hide the keys that another shows.
+        let hides_by_infinity = |mask: &Value| rows.hiding(*mask, axis) == Hiding::ByInfinity;
+        if added.iter().any(hides_by_infinity) && added.iter().any(|mask| rows.may_be_far(*mask)) {
+            found.extend(added.into_iter().map(|mask| (mask, None)));
+        }
+        let why = match found.iter().map(|(_, level)| *level).reduce(Option::or) {
+            None => return,
+            #[expect(clippy::cast_possible_truncation, reason = "a number of an f32 mask is printed as one")]
+            Some(Some(level)) => format!(
+                "{:e} is the greatest number in a row of its mask, and {} rounds scores to which it is added",
+                level as f32, context.to
+            ),
+            Some(None) => format!(
+                "a row of its mask may hide all keys, and {} rounds scores to which the row is added",
+                context.to
+            ),
+        };
         for id in path {
             self.kept.entry(id).or_insert(None);
         }
@@ -199,12 +251,24 @@ impl Finder<'_> {
         }
     }
 
+    /// Keeps the nodes in `f32` that compute a mask whose rows are shifted.
+    fn keep_rows(&mut self, mask: Value, context: &Context<'_>) {
+        self.keep_mask(mask);
+        let why = format!("a row of it may hide all keys, and {} rounds scores to which the row is added", context.to);
+        self.kept.entry(mask.node).and_modify(|reason| *reason = Some(why));
+    }
+
     /// Keeps the nodes in `f32` that compute a mask, and the conditions that choose its numbers.
     fn keep_mask(&mut self, mask: Value) {
         let graph = self.graph;
+        let is_narrow = |value: Value| {
+            let element = graph.fact(value).element().filter(|element| is_converted(*element));
+            element.is_some_and(|element| element != ElementType::F32) && !is_float_cast(graph, value)
+        };
         let mut open = vec![mask];
         while let Some(value) = open.pop() {
-            if passes_on(graph.node(value.node).op()) && self.kept.insert(value.node, None).is_none() {
+            let is_own = (value == mask || !self.scores.contains(&value.node)) && !is_narrow(value);
+            if is_own && passes_on(graph.node(value.node).op()) && self.kept.insert(value.node, None).is_none() {
                 open.extend(graph.operands(value.node).into_iter().flatten());
             }
         }

@@ -26,7 +26,7 @@ enum Reading {
     Narrow,
     /// In `f32`, or not as a float.
     Wide,
-    /// As a mask of attention that [stays](Plan::kept) in `f32`.
+    /// As a mask of attention that stays in `f32`.
     Mask,
 }
 
@@ -90,7 +90,7 @@ fn readings(body: &Graph, context: &Context<'_>, known: &dyn Fn(Value) -> Option
                 let result = Value { node: user, result: 0 };
                 if is_float_cast(body, result) {
                     open.push(result);
-                } else if plan.kept.contains_key(&user) || plan.captures_mask(user, at) {
+                } else if plan.kept.contains_key(&user) || plan.reads_rows(user, at) || plan.captures_mask(user, at) {
                     return Reading::Mask;
                 } else if is_narrow(user, at) {
                     found = Reading::Narrow;

@@ -2,12 +2,17 @@
 
 use super::added_masks::{added_masks, hides_scores};
 use super::captured::{Captured, KnownMasks, captured};
+use super::hidden_rows::MASK;
+use super::kinds::{
+    is_bounded, is_choice, is_computed_scale, is_elementwise, is_limited, is_lookup, is_product, is_short,
+    is_structural, may_be_mask,
+};
 use super::result_types::{refusal, unknown};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
 use crate::read::rows::{Known, Rows};
 use netwright_ir::op::{Class, ScatterReduction};
-use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueType};
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Value, ValueType};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -37,6 +42,8 @@ pub(super) struct Plan {
     /// The nodes of attention that stay in `f32` because of a mask, and those that compute the mask; one of each
     /// attention has the reason.
     pub(super) kept: HashMap<NodeId, Option<String>>,
+    /// The attentions that read their masks in `f32`, to [shift](super::hidden_rows) the rows.
+    shifted: HashSet<NodeId>,
 }
 
 /// What a value in `f32` means for the nodes that read it.
@@ -78,7 +85,7 @@ impl Plan {
         }
         if context.to != ElementType::F32 {
             let found = added_masks(graph, context, &rows, &planner.plan.captured);
-            (planner.masks, planner.plan.kept) = (found.nodes, found.kept);
+            (planner.masks, planner.plan.kept, planner.plan.shifted) = (found.nodes, found.kept, found.shifted);
         }
         for &id in &schedule {
             planner.visit(id);
@@ -104,6 +111,11 @@ impl Plan {
     /// Whether the bodies of a node capture an operand as a mask of attention that stays in `f32`.
     pub(super) fn captures_mask(&self, id: NodeId, at: usize) -> bool {
         self.captured.get(&id).is_some_and(|captured| captured.is_mask(at))
+    }
+
+    /// Whether an operand is a mask whose rows the node reads in `f32`, though it computes in the narrow type.
+    pub(super) fn reads_rows(&self, id: NodeId, at: usize) -> bool {
+        at == MASK && self.shifted.contains(&id) && self.mode(id) == Some(&Mode::Narrow)
     }
 
     /// Takes what is known of the masks that each body of a node captures.
@@ -523,78 +535,5 @@ impl Planner<'_> {
             }
         }
         (narrow, others)
-    }
-}
-
-/// Whether each element of the result is computed from one element of each operand.
-pub(crate) fn is_elementwise(kind: OpKind) -> bool {
-    let is_arithmetic = matches!(kind.class(), Class::ElementwiseUnary | Class::Broadcasting);
-    is_arithmetic && !is_structural(kind) || matches!(kind, OpKind::Clip | OpKind::PRelu)
-}
-
-/// Whether the elements of the result are elements of operands, so that it has the type of these.
-pub(crate) fn is_structural(kind: OpKind) -> bool {
-    kind.moves_elements()
-        || is_choice(kind)
-        || matches!(
-            kind,
-            OpKind::Where
-                | OpKind::Concat
-                | OpKind::Pad
-                | OpKind::Trilu
-                | OpKind::ScatterND
-                | OpKind::ScatterElements
-                | OpKind::TopK
-                | OpKind::OneHot
-                | OpKind::TensorScatter
-        )
-}
-
-/// Whether a value is the scale that comes with codes that are quantized by the range of the data.
-fn is_computed_scale(graph: &Graph, value: Value) -> bool {
-    let codes = Value { node: value.node, result: 0 };
-    value != codes && graph.fact(codes).element().is_some_and(is_short)
-}
-
-/// Whether every float type holds all numbers of a type: truth values, and integers of up to 8 bits.
-fn is_short(element: ElementType) -> bool {
-    element == ElementType::Bool || element.is_integer() && element.bits() <= 8
-}
-
-/// Whether it chooses rows of a table.
-fn is_lookup(kind: OpKind) -> bool {
-    matches!(kind, OpKind::Gather | OpKind::GatherND | OpKind::GatherElements)
-}
-
-/// Whether a number outside the range may hide a score in an operand of the operator.
-fn may_be_mask(kind: OpKind) -> bool {
-    is_structural(kind) && !is_lookup(kind)
-        || matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow | OpKind::Max | OpKind::Min | OpKind::Clip)
-        || matches!(kind, OpKind::Less | OpKind::LessOrEqual | OpKind::Greater | OpKind::GreaterOrEqual | OpKind::Equal)
-}
-
-/// Whether numbers outside the range are limited: those of masks of attention. The scales of quantized weights are not
-/// searched.
-fn is_limited(kind: OpKind) -> bool {
-    matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::Attention)
-        || matches!(kind, OpKind::DequantizeLinear | OpKind::QuantizeLinear | OpKind::Opaque)
-}
-
-pub(super) fn is_product(kind: OpKind) -> bool {
-    matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum | OpKind::Conv)
-}
-
-/// Whether it reduces by choosing an element.
-fn is_choice(kind: OpKind) -> bool {
-    matches!(kind, OpKind::ReduceMax | OpKind::ReduceMin | OpKind::ArgMax | OpKind::ArgMin)
-}
-
-/// Whether the results are small numbers whatever the operands are.
-fn is_bounded(graph: &Graph, id: NodeId, context: &Context<'_>) -> bool {
-    let bound = |at: usize| graph.operand(id, at).and_then(|bound| graph.tensor(bound)).and_then(Tensor::float);
-    match graph.node(id).op() {
-        Op::Tanh | Op::Sigmoid | Op::Erf | Op::Sin | Op::Cos | Op::Softsign | Op::HardSigmoid { .. } | Op::Sign => true,
-        Op::Clip => [1, 2].into_iter().all(|at| bound(at).is_some_and(|bound| context.holds_number(bound))),
-        _ => false,
     }
 }
