@@ -259,7 +259,9 @@ mod tests {
         let computed = |dims: &[u64]| Tensor::fill(0.0, dims).unwrap();
         for (tensor, expected) in [
             (computed(&[4, 3]), 3),
-            (computed(&[1 << 10, 2304]), 256),
+            (computed(&[1 << 10, 1 << 10]), 1 << 10),
+            (computed(&[1 << 10, 2304]), 512),
+            (computed(&[200, 6000]), 1024),
             (computed(&[1 << 17, 100]), 32),
             (computed(&[1 << 22, 100]), 1),
             (matrix(&source, &[1 << 11, 1 << 13]), 1 << 13),
