@@ -39,6 +39,7 @@ pub(crate) use values::{Float, Opset};
 use values::{binding, io_type, target};
 
 const READING: &str = "Reading";
+const WEIGHTS: &str = "Weights in files";
 const PASSES: &str = "Passes and reports";
 const VERIFICATION: &str = "Verification";
 
@@ -232,22 +233,20 @@ pub(crate) struct Emit {
     pub(crate) quantize: Quantize,
 }
 
-/// How weights are stored.
+/// How weights are stored. A heading of each flag does not continue with the flags after this group.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Weights in files")]
 pub(crate) struct Storage {
     /// Write weights to a separate file; auto does so beyond 2 GiB.
-    #[arg(long, default_value = "auto")]
+    #[arg(help_heading = WEIGHTS, long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
 }
 
 /// Whether the output shares the weights of the input.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Weights in files")]
 pub(crate) struct Sharing {
     /// Leave weights in the input's files, which must lie in the output's folder and must not change: the output is
     /// small and refers to them by file, offset and length.
-    #[arg(long)]
+    #[arg(help_heading = WEIGHTS, long)]
     pub(crate) share_weights: bool,
 }
 

@@ -19,6 +19,8 @@ use netwright::ir::cost::Estimate;
 use netwright::ir::{self, Dim, Graph, ValueType};
 use netwright::overview::Overview;
 use netwright::passes;
+use netwright::surgery::symbols;
+use netwright::verify::typical_sizes;
 use node::NodeView;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -51,6 +53,9 @@ struct OperatorCost {
     nodes: usize,
     flops: Option<Amount>,
     bytes_moved: Option<Amount>,
+    /// The FLOPs with typical sizes, by which operators are sorted.
+    #[serde(skip)]
+    typical_flops: u64,
 }
 
 /// The contents of a model.
@@ -187,8 +192,11 @@ fn operator_costs(graph: &Graph, estimate: &Estimate) -> BTreeMap<String, Operat
         *flops = flops.plus(&cost.flops);
         *moved = moved.plus(&cost.moved);
     }
-    let cost = |(name, (nodes, flops, moved))| {
-        (name, OperatorCost { nodes, flops: Amount::new(&flops), bytes_moved: Amount::new(&moved) })
+    let sizes = typical_sizes(&symbols(graph), TYPICAL_TOKENS);
+    let cost = |(name, (nodes, flops, moved)): (String, (usize, Dim, Dim))| {
+        let typical_flops = flops.evaluate(&sizes).and_then(|flops| u64::try_from(flops).ok()).unwrap_or(0);
+        let (flops, bytes_moved) = (Amount::new(&flops), Amount::new(&moved));
+        (name, OperatorCost { nodes, flops, bytes_moved, typical_flops })
     };
     sums.into_iter().map(cost).collect()
 }
@@ -216,10 +224,7 @@ fn text(contents: &Contents, args: &Inspect) -> String {
 
 fn operators(contents: &Contents) -> String {
     let mut rows = vec![["operator", "nodes", "FLOPs", "%", "bytes moved"].map(str::to_owned).to_vec()];
-    let flops = |name: &str| match contents.operator_costs.get(name).and_then(|cost| cost.flops.as_ref()) {
-        Some(Amount::Number(flops)) => *flops,
-        _ => 0,
-    };
+    let flops = |name: &str| contents.operator_costs.get(name).map_or(0, |cost| cost.typical_flops);
     // Shares are shown only if every cost is a number, because a formula has no share.
     let is_formula = |cost: &OperatorCost| !matches!(cost.flops, Some(Amount::Number(_)));
     let has_shares = !contents.operator_costs.values().any(is_formula);
@@ -250,6 +255,9 @@ fn operators(contents: &Contents) -> String {
     }
     table(&rows)
 }
+
+/// The number of tokens for which operators are sorted by their costs.
+const TYPICAL_TOKENS: i64 = 128;
 
 /// The column of shares in the list of operators.
 const PERCENT: usize = 3;

@@ -142,14 +142,13 @@ pub(crate) fn source_files(source: &Path) -> Vec<PathBuf> {
 /// itself.
 pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
-        let text = format!("{what} {} is a folder\n  help: name a file in the folder", in_line(path));
+        let text = format!("{what} {path:?} is a folder\n  help: name a file in the folder");
         return Err(Misuse::Place.failure(text));
     }
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         None => Ok(()),
         Some(folder) => Err(Misuse::Place.failure(format!(
-            "the folder {} of {what} does not exist\n  help: create the folder, or write to another one",
-            in_line(folder)
+            "the folder {folder:?} of {what} does not exist\n  help: create the folder, or write to another one",
         ))),
     }
 }

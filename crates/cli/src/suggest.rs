@@ -35,7 +35,7 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     if is_missing(path) {
         let neighbors = with_extensions(folder_of(path), &["onnx"]);
         let help = meant_path(path, &neighbors).map(|near| format!("did you mean {near}?"));
-        return Err(missing(path, help.as_deref().unwrap_or(CORRECT)));
+        return Err(missing(path, help.or_else(|| download(&name)).as_deref().unwrap_or(CORRECT)));
     }
     Ok(())
 }
@@ -139,20 +139,25 @@ pub(crate) fn suggest_source(source: &str, presets: &[&str]) -> Result<(), Failu
         if let Some(near) = meant_path(path, &entries(folder_of(path))) {
             return missing(format!("did you mean {near}?"));
         }
-        if let Some(id) = hub_id(source) {
-            let model = id.rsplit('/').next().unwrap_or(id);
-            let help = format!(
-                "a model of the Hugging Face Hub is downloaded first: `hf download {id} --local-dir {model}`, then \
-                 `netwright build {model} -o {model}.onnx`"
-            );
+        if let Some(help) = download(source) {
             return missing(help);
         }
     }
     Ok(())
 }
 
+/// Returns how to get a model of the Hugging Face Hub, if a missing path may name one.
+fn download(source: &str) -> Option<String> {
+    let id = hub_id(source)?;
+    let model = id.rsplit('/').next().unwrap_or(id);
+    Some(format!(
+        "a model of the Hugging Face Hub is downloaded first: `hf download {id} --local-dir {model}`, then `netwright build \
+         {model} -o {model}.onnx`"
+    ))
+}
+
 /// Returns the name of a model on the Hugging Face Hub that a missing path may mean: `owner/model`, its address, or the name
-/// of one of the oldest models, which have no owner.
+/// of one of the oldest models, which have no owner. The name of an existing folder is not that of an owner.
 pub(crate) fn hub_id(source: &str) -> Option<&str> {
     let address = ["https://", "http://", ""].iter().find_map(|scheme| source.strip_prefix(scheme));
     let id = address.and_then(|address| address.strip_prefix("huggingface.co/").or(address.strip_prefix("hf.co/")));
@@ -165,7 +170,7 @@ pub(crate) fn hub_id(source: &str) -> Option<&str> {
     let is_file = has_extension(Path::new(id), &["onnx", "gguf", "safetensors", "json", "bin", "pt"]);
     let is_name = match words.as_slice() {
         [model] => model.contains('-') && is_word(model),
-        [owner, model] => is_word(owner) && is_word(model),
+        [owner, model] => is_word(owner) && is_word(model) && !Path::new(owner).is_dir(),
         _ => false,
     };
     (is_name && !is_file).then_some(id)

@@ -74,7 +74,7 @@ fn bad_calls_are_refused() {
     let cases: [(&[&str], &str); 15] = [
         (&[&bert, "--ids", "3,5", "-o", "mine.html"], "mine.html exists and was not written by `netwright attention`"),
         (&[&bert, "--ids", "3,5", "-o", "a.png"], "the output a.png is not a .html or .svg file"),
-        (&[&bert, "--ids", "3,5", "-o", "no/a.svg"], "the folder no of the output does not exist"),
+        (&[&bert, "--ids", "3,5", "-o", "no/a.svg"], "the folder \"no\" of the output does not exist"),
         (&[&bert, "--ids", "3,5"], "there is no output"),
         (&["two", "--ids", "3,5", "--json"], "\"two\" has no config.json\n  help: name one of two/a, two/b"),
         (&[&bert, "--ids", &many, "--json"], "31 tokens are more than the 24 positions of the model"),

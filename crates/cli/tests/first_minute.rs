@@ -110,7 +110,7 @@ fn paths_have_one_reading() {
         (&["model.onnx", "other.onnx"][..], "-o other.onnx replaces it; -o FOLDER optimizes both models"),
         (&["model.onnx", "model.onnx"], "model.onnx exists"),
         (&["model.onnx", "bert"], "bert is a folder"),
-        (&["model.onnx", "-o", "sub"], "sub is a folder"),
+        (&["model.onnx", "-o", "sub"], "\"sub\" is a folder"),
         (&["model.onnx", "other.onnx", "new.onnx"], "3 models are given without a folder to write to"),
         (&["model.onnx", "other.onnx", "-o", "new.onnx"], "2 models are given, but new.onnx is a file"),
         (&["model.onnx", "other.onnx", "-o", "model.onnx"], "2 models are given, but model.onnx is a file"),
@@ -121,7 +121,7 @@ fn paths_have_one_reading() {
             "--report is for one model, but 2 are given",
         ),
         (&["model.onnx", "--share-weights"], "--share-weights has no effect without an output"),
-        (&["model.onnx", "missing/new.onnx"], "the folder missing of the output does not exist"),
+        (&["model.onnx", "missing/new.onnx"], "the folder \"missing\" of the output does not exist"),
     ] {
         let output = netwright(at, &[&["optimize"], arguments].concat());
         let text = text(&output);
@@ -278,6 +278,12 @@ fn mistakes_get_a_suggestion() {
         (&["build", "absent.gguf", "-o", "out"], "\"absent.gguf\" does not exist\n  help: correct the path\n"),
         (&["build", "lone", "-o", "out"], "\"lone\" has no config.json, so it is not a Hugging Face folder\n"),
         (&["check", "absent.onnx"], "\"absent.onnx\" does not exist\n  help: correct the path\n"),
+        (
+            &["check", "owner/name"],
+            "help: a model of the Hugging Face Hub is downloaded first: `hf download owner/name",
+        ),
+        (&["verify", "model.onnx", "owner/name"], "help: a model of the Hugging Face Hub is downloaded first"),
+        (&["check", "bert/name"], "\"bert/name\" does not exist\n  help: correct the path\n"),
         (&["build", "bert/config.json", "-o", "out"], "help: build its folder: `netwright build bert -o model.onnx`"),
         (&["build", "gpt2-medium", "-o", "out"], "`hf download gpt2-medium --local-dir gpt2-medium`"),
         (&["build", "https://huggingface.co/a/b/tree/main", "-o", "out"], "`hf download a/b --local-dir b`"),

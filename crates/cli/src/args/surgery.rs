@@ -4,28 +4,30 @@ use super::{Input, Reading, Sharing, Storage};
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
+const INTERFACE: &str = "Inputs and outputs";
+
 /// Changes of inputs, outputs and symbolic dims, made before a model is optimized.
 #[derive(Debug, Args)]
 pub(crate) struct Interface {
     /// Make these values the outputs, in this order; what no output depends on is removed.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(help_heading = INTERFACE, long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) outputs: Vec<String>,
     /// Add these values to the outputs.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(help_heading = INTERFACE, long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) add_output: Vec<String>,
     /// Rename an input; may be given several times.
-    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_input: Vec<(String, String)>,
     /// Rename an output; may be given several times.
-    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_output: Vec<(String, String)>,
     /// Rename a symbolic dim; may be given several times. --dim may use old and new names.
-    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_dim: Vec<(String, String)>,
     /// Make two models of one whose input selects a branch: of a merged decoder, the first pass and the later steps.
     /// -o names a folder, or a file NAME.onnx for NAME_false.onnx and NAME_true.onnx. Both share the external data of the
     /// input, which is copied beside them.
-    #[arg(long)]
+    #[arg(help_heading = INTERFACE, long)]
     pub(crate) split_branches: bool,
 }
 
