@@ -307,6 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn operands_that_are_scales_and_zero_points() {
+        for (operator, operands) in [
+            ("QuantizeLinear", "x y_scale y_zero_point"),
+            ("DequantizeLinear", "x x_scale x_zero_point"),
+            ("MatMulNBits", "A B scales zero_points g_idx bias"),
+            ("GatherBlockQuantized", "data indices scales zero_points"),
+            ("DynamicQuantizeMatMul", "A B b_scale b_zero_point bias"),
+            ("MatMulBnb4", "A B absmax"),
+            ("MatMulIntegerToFloat", "A B a_scale b_scale a_zero_point b_zero_point bias"),
+            ("QAttention", "input weight bias input_scale weight_scale mask input_zero_point weight_zero_point past"),
+            ("QGemm", "A a_scale a_zero_point B b_scale b_zero_point C y_scale y_zero_point"),
+            ("QLinearConv", "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B"),
+            ("ConvInteger", "x w x_zero_point w_zero_point"),
+            ("MatMul", "A B"),
+        ] {
+            let is_one = |name: &str| ["scale", "zero_point", "g_idx", "absmax"].iter().any(|part| name.contains(part));
+            let expected: Vec<usize> =
+                operands.split(' ').enumerate().filter(|(_, name)| is_one(name)).map(|(at, _)| at).collect();
+            assert_eq!(crate::op::scales_and_zero_points(operator), expected, "{operator}");
+        }
+    }
+
+    #[test]
     fn markers_of_a_row_are_parsed() {
         let squeeze = OpKind::Squeeze.versions();
         let breaking: Vec<i64> =

@@ -310,4 +310,21 @@ mod tests {
             assert_eq!(differ, None, "{from:?} to {to:?}");
         }
     }
+
+    #[test]
+    fn floats_are_read_by_rows() {
+        use ElementType::{BF16, F16, F32, F64};
+        let counting = Tensor::from_floats(&[3, 4], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        for narrow in [F32, F16, BF16, F64] {
+            let narrow = counting.as_ref().unwrap().cast(narrow).unwrap();
+            for tensor in [narrow.cast(F32).unwrap(), narrow] {
+                let mut floats = Floats::of(&tensor);
+                assert_eq!(floats.read_rows(1, 2, (3, 4)).unwrap(), [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]);
+                assert_eq!(floats.read_rows(4, 4, (2, 4)).unwrap(), [4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+            }
+        }
+        // What is too large for the type is infinite, whatever it was cast from.
+        let large = Tensor::fill(65536.0, &[1]).and_then(|large| large.cast(BF16)?.cast(F16)).unwrap();
+        assert_eq!(Floats::of(&large).read(0, 1).unwrap(), [f32::INFINITY]);
+    }
 }
