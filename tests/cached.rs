@@ -394,6 +394,23 @@ fn a_wrong_cache_is_detected() {
     assert!(error.contains("the KV cache cannot be verified in steps"), "{error}");
 }
 
+/// A decoder may return the last token alone, with or without an axis for it.
+#[test]
+fn the_last_token_is_computed_in_steps() {
+    let head =
+        "  %h = tanh %last : ?\n  %w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 6]\n  %y = matmul %h, %w : ?";
+    for (name, last) in [
+        ("slice", "  %last = slice %merged, [-1], [9223372036854775807], [1] : ?\n"),
+        ("gather", "  %last = gather %merged, -1 {axis = 1} : ?\n"),
+    ] {
+        let plain = decoder(CAUSAL, &(last.to_owned() + head));
+        let mut cached = plain.clone();
+        passes::optimize(&mut cached, &options(Target::ONNX)).unwrap_or_else(|error| panic!("{error}"));
+        let verdict = judged(name, &plain, &cached);
+        assert!(matches!(&verdict, Verdict::Equal { .. }), "{name}: {verdict}");
+    }
+}
+
 fn refusal(model: &Model) -> String {
     match passes::optimize(&mut model.clone(), &options(Target::ONNX)) {
         Err(PassError::NoCache { what, help }) => format!("{what}\n  help: {help}"),
@@ -469,6 +486,7 @@ fn what_is_not_computed_step_by_step_is_refused() {
             "  %count = cast %length {to = f32} : f32[]
   %y = div %merged, %count : f32[batch, seq, 4]",
         ),
+        ("the_last_two_tokens", "  %y = slice %merged, [-2], [9223372036854775807], [1] : ?"),
         (
             "the_tokens_before",
             "  %before = slice %merged, [0], [-1], [1] : f32[batch, seq + -1, 4]

@@ -78,6 +78,8 @@ pub(super) struct Analysis<'g> {
     /// The size of the batch.
     pub(super) batch: Dim,
     states: HashMap<Value, State>,
+    /// The sizes of axes that have only the last token, which is 1 in every step.
+    pub(super) last: Vec<Dim>,
     /// The keys and values that are kept.
     pub(super) kept: Vec<Kept>,
     /// The number of attentions.
@@ -97,6 +99,7 @@ impl<'g> Analysis<'g> {
             tokens: (Value { node: graph.schedule()[0], result: 0 }, 0),
             batch: Dim::Unknown,
             states: HashMap::default(),
+            last: vec![],
             kept: vec![],
             layers: 0,
         };
@@ -374,7 +377,7 @@ impl<'g> Analysis<'g> {
     /// Whether a size depends on the number of tokens.
     pub(super) fn mentions(&self, dim: &Dim) -> bool {
         match &self.seq {
-            Dim::Symbol(seq) => mentions(dim, seq),
+            Dim::Symbol(seq) => mentions(dim, seq) && !self.last.iter().any(|last| last.same(dim) == Some(true)),
             _ => true,
         }
     }

@@ -131,8 +131,8 @@ impl Analysis<'_> {
         }
     }
 
-    /// Returns the state of what is selected from the last token.
-    fn last_token(&self, node: NodeId) -> Option<Tokens> {
+    /// Returns the state of what is selected from the last token, and records the size of the axis that only it has.
+    fn last_token(&mut self, node: NodeId) -> Option<Tokens> {
         let graph = self.graph;
         let Some(State::Token(Tokens { row: Some(row), keys, is_merged: false, .. })) = self.states(node, 0) else {
             return None;
@@ -148,7 +148,13 @@ impl Analysis<'_> {
             }
             _ => false,
         };
-        (is_last && keys.is_empty()).then(Tokens::default)
+        if !is_last || !keys.is_empty() {
+            return None;
+        }
+        if let Op::Slice = graph.node(node).op() {
+            self.last.extend(graph.shape(Value { node, result: 0 })?.get(*row).cloned());
+        }
+        Some(Tokens::default())
     }
 
     fn softmax(&self, node: NodeId, axis: i64, scale: f64) -> Result<Tokens, Refusal> {

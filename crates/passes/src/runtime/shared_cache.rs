@@ -291,7 +291,9 @@ fn rewrite(
         events.push(resize(graph, padding, axis, &total_length, "covers past and new tokens")?);
     }
     let buffers = caches.iter().flat_map(|cache| cache.past.into_iter().zip(cache.present));
-    let others = format!("; the same holds for {} others", 2 * caches.len() - 1);
+    let is_limited = caches.iter().any(|cache| cache.is_grouped && cache.batch != Dim::Known(1));
+    let limit = if is_limited { "; after a past, a step of several tokens requires a batch of 1" } else { "" };
+    let others = format!("; the same holds for {} others{limit}", 2 * caches.len() - 1);
     for (at, (past, present)) in buffers.enumerate() {
         let output = graph.outputs().iter().find(|output| output.value == present);
         let name = output.map_or_else(|| graph.value_name(present), |output| &output.name);

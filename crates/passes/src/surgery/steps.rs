@@ -230,9 +230,15 @@ impl Ports {
             found
         };
         let shape = cached.shape(value)?;
+        // The size of the last token alone mentions the number of tokens, and is 1 for each.
+        let is_last = |dim: &Dim| {
+            let at = |tokens: i64| dim.substitute(&|symbol| (*symbol == self.new).then_some(Dim::Known(tokens)));
+            at(1) == Dim::Known(1) && at(2) == Dim::Known(1)
+        };
         let is_past = |axis: &usize| self.past.as_ref().is_some_and(|past| has(&shape[*axis], past));
         let (all, others): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(is_past);
-        Some([others.into_iter().filter(|axis| has(&shape[*axis], &self.new)).collect(), all])
+        let is_new = |axis: &usize| has(&shape[*axis], &self.new) && !is_last(&shape[*axis]);
+        Some([others.into_iter().filter(is_new).collect(), all])
     }
 
     /// Returns the part of an output that a step has; `None` if its rows have a column for each token so far, or its rank
