@@ -1149,6 +1149,23 @@ fn attributes_of_an_old_opset() {
     common::snapshot("passes", "attributes_of_an_old_opset@convert-precision", &text);
 }
 
+/// A softmax that stays in `f32` reads its mask through a cast that the model has after the softmax.
+#[test]
+fn a_mask_that_is_cast_later() {
+    let later_cast = "%columns = transpose %q {perm = [0, 1, 3, 2]} : f16[b, 2, 4, s]
+         %scores = matmul %q, %columns : f16[b, 2, s, s]
+         %scaled = mul %scores, f16[] hex(0038) : f16[b, 2, s, s]
+         %kept = cast %keep {to = f16} : f16[b, 1, s, s]
+         %mask = sub %kept, f16[] hex(003c) : f16[b, 1, s, s]
+         %masked = add %scaled, %mask : f16[b, 2, s, s]
+         %p = softmax %masked {axis = -1} : f16[b, 2, s, s]
+         %z = neg %p : f16[b, 2, s, s]
+         %late = cast %mask {to = f32} : f32[b, 1, s, s]
+         return %late, %z";
+    let graph = graph("%q: f16[b, 2, s, 4], %keep: bool[b, 1, s, s]", later_cast);
+    assert!(common::check_second_run_in("a mask that is cast later", &model(&graph), Some(ElementType::F16)));
+}
+
 /// Neither the number of paths to a mask nor their length matters: the second case has 2^50 paths to an input.
 #[test]
 fn masks_that_are_doubled_many_times() {

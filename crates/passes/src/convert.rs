@@ -12,7 +12,7 @@ mod use_block_operators;
 
 pub use check::BLOCKS_SINCE;
 pub(crate) use check::{already_quantized, check_patterns, check_quantization, weight_names};
-pub(crate) use convert_precision::{convert_precision, is_elementwise, is_structural};
+pub(crate) use convert_precision::{convert_precision, is_elementwise, is_structural, remove_narrowing};
 pub(crate) use dequantize_weights::{dequantize_weights, nbits_weight};
 pub use precision::{Precision, PrecisionError};
 pub use quantization::{Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};

@@ -2,7 +2,8 @@
 
 use crate::add_cache;
 use crate::convert::{
-    QuantizedWeight, already_quantized, check_patterns, check_quantization, declined_in_functions, weight_names,
+    QuantizedWeight, already_quantized, check_patterns, check_quantization, declined_in_functions, remove_narrowing,
+    weight_names,
 };
 use crate::options::Options;
 use crate::order::{self, Requested};
@@ -236,6 +237,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     lowering.extend(options.own.iter().filter(|own| own.stages.contains(&Stage::Lower)).cloned());
     if options.limits.stop_after.is_none() {
         lowering.extend(in_stage(Stage::Share));
+        lowering.extend(options.precision.is_some().then(|| Arc::new(remove_narrowing())));
     }
     let limits = Limits { stop_after: None, ..options.limits };
     let lowered = run(lowered_dialect(model), &lowering, model, options, limits, true)?;

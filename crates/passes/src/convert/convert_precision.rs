@@ -3,12 +3,11 @@
 use super::precision::{Precision, is_converted};
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
-use crate::read::masks;
 use crate::read::numbers::Numbers;
-use crate::read::rows;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
 use crate::target::{self, WeightKernels};
+use casts::cast_in_graph;
 use hidden_rows::{MASK, Shifted};
 pub(crate) use kinds::{is_elementwise, is_structural};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
@@ -19,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 
 mod added_masks;
 mod captured;
+mod casts;
 mod hidden_rows;
 mod kinds;
 mod plan;
@@ -45,6 +45,24 @@ pub(crate) fn convert_precision(precision: Option<Precision>, weights: WeightKer
                 convert(graph, precision, weights, log);
             }
         })
+}
+
+/// Removes casts to a narrower type and back, which decomposed operators begin with. The next conversion would remove them.
+pub(crate) fn remove_narrowing() -> Pass {
+    let summary = "cast(cast(x: f32) : f16) -> x, where a decomposed operator casts a converted value";
+    let pass = Pass::new("convert-precision", summary, Exactness::Rounding).in_stages(&[Stage::Convert]);
+    pass.on_graph(|graph, log| {
+        for id in graph.schedule() {
+            let wide = Value { node: id, result: 0 };
+            let inner = if graph.is_alive(id) { ultimate(graph, wide) } else { wide };
+            let is_same = inner != wide && graph.fact(inner).element() == graph.fact(wide).element();
+            if is_same && !graph.is_output(wide) && log.may_apply() {
+                let name = graph.value_name(wide).clone();
+                graph.replace(wide, inner);
+                log.applied(name, "casts to a narrower type and back are removed".to_owned());
+            }
+        }
+    })
 }
 
 /// What holds for the graph and all bodies in it.
@@ -489,7 +507,9 @@ impl<'c> Converter<'c> {
                 let is_captured = || self.plan.captures_narrow(id, at).is_some();
                 let is_computed = graph.tensor(inner).is_none() && is_captured();
                 let to = if is_computed { graph.fact(inner).element() } else { self.operand_type(graph, id, at) };
-                Some(to.map_or(operand, |to| self.in_type(graph, inner, to)))
+                let Some(to) = to else { return Some(operand) };
+                self.hoist_cast(graph, inner, to, id);
+                Some(self.in_type(graph, inner, to))
             })
             .collect()
     }
@@ -540,57 +560,10 @@ impl<'c> Converter<'c> {
         set_type(graph, value, to);
         Some(value)
     }
-
-    /// Casts a value; one that may exceed the range of the type, as a mask does, is limited first.
-    fn insert_cast(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Value {
-        self.done.has_changed = true;
-        let exceeds = to == self.context.to && self.plan.exceeding.contains(&value.node);
-        if let Some(mask) = Some(value).filter(|_| exceeds).and_then(|value| self.mask_in_type(graph, value, to)) {
-            return mask;
-        }
-        self.done.casts += 1;
-        let limited = if exceeds { tensors::limited(graph, value, to).unwrap_or(value) } else { value };
-        let place = beside(graph, value, to);
-        // A Cast between these types is defined whatever its operand is.
-        graph.insert(place, cast(to), &[Some(limited)]).map_or(value, |node| Value { node, result: 0 })
-    }
-
-    /// A mask in a narrower type: one that a condition chooses is chosen again, and one whose rows are lifted above what
-    /// runtimes leave out is lifted as far as that type allows.
-    fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
-        if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
-            let constant = graph.tensor(whole).filter(|_| rows::show_all(graph, whole));
-            let constant = constant.map(|tensor| tensors::mask_for_f16(tensor).unwrap_or_else(|| tensor.clone()));
-            if let Some(tensor) = constant.and_then(|tensor| tensors::converted(&tensor, to, true)) {
-                let place = beside(graph, value, to);
-                return graph.insert(place, Op::Parameter(tensor), &[]).ok().map(|node| Value { node, result: 0 });
-            }
-            let keeps_infinity = !masks::is_finite(graph, whole);
-            let narrow = self.in_type(graph, whole, to);
-            return masks::lifted(graph, value, narrow, keeps_infinity).ok();
-        }
-        let [Some(condition), Some(yes), Some(no)] = graph.operands(value.node)[..] else { return None };
-        if graph.kind(value) != OpKind::Where || [yes, no].iter().any(|branch| graph.tensor(*branch).is_none()) {
-            return None;
-        }
-        self.several.extend([yes, no]);
-        let branches = [yes, no].map(|branch| Some(self.in_type(graph, branch, to)));
-        let place = beside(graph, value, to);
-        Some(Value {
-            node: graph.insert(place, Op::Where, &[Some(condition), branches[0], branches[1]]).ok()?,
-            result: 0,
-        })
-    }
 }
 
 /// The place beside a value, with its name and that of a type.
 fn beside(graph: &Graph, value: Value, to: ElementType) -> Place {
     let name = format!("{}.{to}", graph.value_name(value));
     Place { label: "".into(), results: smallvec![name.into()], order: Some(graph.node(value.node).order()) }
-}
-
-/// A cast of a value that is in the graph.
-fn cast_in_graph(graph: &Graph, value: Value, to: ElementType) -> Option<Value> {
-    let is_cast = |id: &NodeId| matches!(graph.node(*id).op(), Op::Cast { to: own, .. } if *own == to);
-    graph.users(value).into_iter().map(|(id, _)| id).find(is_cast).map(|node| Value { node, result: 0 })
 }
