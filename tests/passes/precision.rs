@@ -793,6 +793,49 @@ fn bodies() {
     }
 }
 
+/// Before opset 16, an If has no results in bf16.
+#[test]
+fn branches_of_an_older_opset() {
+    let body = "%y = if %c {then_branch = graph then(; %h: f32[b, s, 4] = %x) {
+               %p = mul %h, %h : f32[b, s, 4]
+               return y = %p
+             }, else_branch = graph else(; %h: f32[b, s, 4] = %x) {
+               %q = neg %h : f32[b, s, 4]
+               return y = %q
+             }} : f32[b, s, 4]
+             return %y";
+    let original = graph("%c: bool[], %x: f32[b, s, 4]", body);
+    for (opset, element, expected) in [
+        (14, ElementType::BF16, ElementType::F32),
+        (14, ElementType::F16, ElementType::F16),
+        (16, ElementType::BF16, ElementType::BF16),
+    ] {
+        let mut converted = model(&original);
+        converted.opsets.insert(String::new(), opset);
+        optimize(&mut converted, &options(to(element))).unwrap_or_else(|error| panic!("{error}"));
+        let graph = &converted.graph;
+        let mut branches = graph.schedule().into_iter().filter(|id| !graph.node(*id).op().bodies().is_empty());
+        let results = branches.next().into_iter().flat_map(|id| graph.results(id));
+        let results: Vec<_> = results.map(|result| graph.fact(result).element()).collect();
+        assert_eq!(results, [Some(expected)], "{element} at opset {opset}");
+    }
+}
+
+/// No operator has bf16 before opset 13.
+#[test]
+fn types_of_an_older_opset() {
+    let original = graph(INPUTS, "%y = tanh %x : f32[b, s, 4]\nreturn %y");
+    let io = to(ElementType::F16).with_io_type(ElementType::BF16);
+    for precision in [to(ElementType::BF16), io.unwrap_or_else(|error| panic!("{error}"))] {
+        let mut model = model(&original);
+        model.opsets.insert(String::new(), 12);
+        let error = optimize(&mut model, &options(precision)).map(|_| ()).map_err(|error| error.to_string());
+        let why = "bf16 requires opset 13, but the model has opset 12, whose Cast does not have the type\n  help: pass \
+                   --opset 13, or choose f16";
+        assert_eq!(error, Err(why.to_owned()));
+    }
+}
+
 #[test]
 fn a_weight_that_is_an_output() {
     let body = "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]

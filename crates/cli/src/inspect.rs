@@ -16,7 +16,7 @@ use costs::{Amount, Costs};
 use glance::{Branch, Elements, Layers, RunsIn};
 use netwright::inventory::inventory;
 use netwright::ir::cost::Estimate;
-use netwright::ir::{self, Dim, Graph, ValueType};
+use netwright::ir::{self, Dialect, Dim, Graph, OpKind, Value, ValueType, text};
 use netwright::overview::Overview;
 use netwright::passes;
 use netwright::surgery::symbols;
@@ -336,7 +336,34 @@ pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
     let path = &input.model;
     ir::check(&model.graph)
         .map_err(|violations| Failure::model_with(violations.code(), format!("{}:\n{violations}", in_line(path))))?;
+    let dialect = Dialect { opset: model.opset(), with_kernels: false, lowered: &[] };
+    let refused = refused_types(&model.graph, &dialect);
+    if let Some(first) = refused.first() {
+        let nodes = counted(refused.len(), "node");
+        output.warn(&format!("the standard does not allow the types of {nodes}; the first is {first}"))?;
+    }
     output.report(&Checked { valid: true }, || format!("{} is valid", in_line(path)))
+}
+
+/// Returns the nodes, in the graph and its bodies, with types that their operator does not have at the opset, with the
+/// reason. Operators that the opset does not have at all run in some runtimes.
+fn refused_types(graph: &Graph, dialect: &Dialect) -> Vec<String> {
+    let mut found = vec![];
+    for id in graph.schedule() {
+        let op = graph.node(id).op();
+        let element = |value: Value| graph.fact(value).element();
+        let operands: Vec<_> = graph.operands(id).into_iter().map(|operand| operand.and_then(element)).collect();
+        let operands =
+            &operands[..operands.len() - op.bodies().iter().map(|body| body.captures().len()).sum::<usize>()];
+        let results: Vec<_> = graph.results(id).map(element).collect();
+        let has_operator = op.kind() != OpKind::Opaque && op.kind().since().is_none_or(|since| since <= dialect.opset);
+        let name = graph.results(id).next().map_or_else(String::new, |result| text::name(graph.value_name(result)));
+        if let Some(why) = dialect.allows(op, operands, &results).err().filter(|_| has_operator) {
+            found.push(format!("{} ({}): {why}", name, op.kind().name()));
+        }
+        found.extend(op.bodies().into_iter().flat_map(|body| refused_types(body, dialect)));
+    }
+    found
 }
 
 pub(crate) fn passes(output: Output) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ mod jobs;
 pub(crate) mod steps;
 mod summary;
 
-use crate::args::{ExternalData, Float, KvCache, Optimize};
+use crate::args::{ExternalData, Float, KvCache, Opset, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
@@ -376,6 +376,7 @@ fn optimized(
     }
     let mut kept = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
     change(&mut kept, args, job)?;
+    set_opset_of_types(&mut kept, args)?;
     let mut plain = options.clone();
     plain.quantization = None;
     let mut again = run(&mut kept, &plain)?;
@@ -386,9 +387,18 @@ fn optimized(
 
 /// Sets the opset that is requested, or the first that has what was requested. Returns whether weights in blocks raised it.
 fn set_opset(model: &mut Model, args: &Optimize) -> Result<bool, Failure> {
+    set_opset_of_types(model, args)?;
     let for_blocks = args.emit.opset_for_blocks(model.opset()).filter(|_| args.emit.opset.is_none());
     model_io::set_opset(model, args.emit.opset.or(for_blocks))?;
     Ok(for_blocks.is_some())
+}
+
+/// Raises the opset to the first that has the requested types, unless another is requested.
+fn set_opset_of_types(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+    let since = args.emit.precision(args.dtype, &[])?.map(|precision| precision.since());
+    let is_requested = matches!(args.emit.opset, Some(Opset::Is(_)));
+    let since = since.filter(|since| !is_requested && model.opset() < *since);
+    model_io::set_opset(model, since.map(Opset::Is))
 }
 
 /// Chooses a branch, and changes sizes, inputs and outputs.

@@ -178,6 +178,19 @@ fn types_that_do_not_suit() {
         model.opsets.insert(String::new(), 20);
         onnx::write(&model, at.join(name), &WriteOptions::default()).expect("it is written");
     }
+    // The opset is raised to the first that has the type.
+    let text = "g(%x: f32[n]) {\n%y = tanh %x : f32[n]\nreturn %y\n}";
+    let mut model = Model::new(parse(text).expect("the text is valid"));
+    model.opsets.insert(String::new(), 12);
+    onnx::write(&model, at.join("opset12.onnx"), &WriteOptions::default()).expect("it is written");
+    let raised = ["optimize", "opset12.onnx", "-o", "raised.onnx", "--dtype", "bf16", "--io-dtype", "bf16"];
+    check(at, "bf16_raises_opset", &raised, 0);
+    check(at, "bf16_of_older_opset", &[&raised[..], &["--opset", "12"]].concat(), 2);
+    let text = "g(%x: bf16[n]) {\n%y = mul %x, %x : bf16[n]\nreturn %y\n}";
+    let mut model = Model::new(parse(text).expect("the text is valid"));
+    model.opsets.insert(String::new(), 12);
+    onnx::write(&model, at.join("bf16.onnx"), &WriteOptions::default()).expect("it is written");
+    check(at, "check_types_of_older_opset", &["check", "bf16.onnx"], 0);
     let convert = |input, to| ["optimize", input, "-o", "out.onnx", "--dtype", to];
     check(at, "f64_to_f16", &convert("f64.onnx", "f16"), 0);
     check(at, "bf16_for_ort", &[&convert("f32.onnx", "bf16")[..], &["--target", "ort"]].concat(), 0);

@@ -32,6 +32,7 @@ const MAX_ATTEMPTS: usize = 8;
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let mut unmatched = vec![];
     if let Some(precision) = &options.precision {
+        precision.expect_opset(model.opset())?;
         // A cache that is added has inputs and outputs of its own.
         if !options.add_cache {
             precision.expect_ports(&model.graph)?;

@@ -433,6 +433,9 @@ impl<'c> Converter<'c> {
             graph.set_operands(id, &operands)
         };
         let is_branch = graph.kind(Value { node: id, result: 0 }) == OpKind::If;
+        // An If of an older opset does not have results of every type.
+        let in_type = vec![Some(self.context.to); graph.node(id).result_count()];
+        let is_free = is_branch && self.context.dialect.allows(graph.node(id).op(), &[], &in_type).is_ok();
         let captures: usize = graph.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
         let outer = &operands[operands.len().saturating_sub(captures)..];
         let mut outer = outer
@@ -455,7 +458,7 @@ impl<'c> Converter<'c> {
                     set_type(body, input, ElementType::F32);
                 }
             }
-            let outputs = if is_branch { Outputs::Free } else { Outputs::All(ElementType::F32) };
+            let outputs = if is_free { Outputs::Free } else { Outputs::All(ElementType::F32) };
             let known = known.next().unwrap_or_default();
             let plan = Plan::of(body, context, &|capture| known.get(&capture).cloned().flatten());
             Converter::new(context, plan, &mut *done).run(body, &outputs);
@@ -470,7 +473,7 @@ impl<'c> Converter<'c> {
                     .filter(|found| is_converted(*found));
                 let first = found.next()?;
                 let is_same = found.all(|found| found == first);
-                Some(if !is_branch {
+                Some(if !is_free {
                     ElementType::F32
                 } else if is_same {
                     first
@@ -480,7 +483,7 @@ impl<'c> Converter<'c> {
             })
             .collect();
         let mut last = id;
-        if is_branch && types.iter().any(|types| *types != agreed) {
+        if is_free && types.iter().any(|types| *types != agreed) {
             let outputs = Outputs::Typed(agreed.clone());
             last = graph.edit_bodies(id, |body| {
                 Converter::new(context, Plan::default(), &mut *done).run(body, &outputs);

@@ -34,6 +34,9 @@ pub struct Precision {
     allows_unmatched: bool,
 }
 
+/// The first opset whose operators have bf16.
+const BF16_SINCE: i64 = 13;
+
 /// Why a precision cannot be requested.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +44,17 @@ pub enum PrecisionError {
     /// A type that models are not converted to.
     #[error("models are not converted to {0}\n  help: choose f32, f16 or bf16")]
     Element(ElementType),
+    /// A type that no operator has at the opset of the model.
+    #[error(
+        "{element} requires opset {BF16_SINCE}, but the model has opset {opset}, whose Cast does not have the type\n  \
+         help: pass --opset {BF16_SINCE}, or choose f16"
+    )]
+    Opset {
+        /// The type.
+        element: ElementType,
+        /// The opset.
+        opset: i64,
+    },
     /// A pattern that is not a regular expression.
     #[error("`{pattern}` is not a regular expression: {cause}\n  help: write a special character such as `(` as `\\(`")]
     Pattern {
@@ -68,7 +82,7 @@ impl PrecisionError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
         match self {
-            Self::Element(_) => Code::Unconverted,
+            Self::Element(_) | Self::Opset { .. } => Code::Unconverted,
             Self::Pattern { .. } => Code::Pattern,
             Self::NoPort { .. } => Code::PatternOfPort,
             Self::NoNode(_) => Code::PatternOfNode,
@@ -185,6 +199,20 @@ impl Precision {
         let io = self.io.iter().filter_map(|(pattern, _)| pattern.as_ref());
         let io = io.filter(|pattern| !ports.iter().any(|name| pattern.is_match(name)));
         io.map(|pattern| PrecisionError::NoPort { pattern: pattern.to_string(), ports: ports.clone() }).collect()
+    }
+
+    /// Returns the first opset that has all requested types.
+    pub fn since(&self) -> i64 {
+        let mut requested = self.io.iter().map(|(_, element)| *element).chain([self.to]);
+        if requested.any(|element| element == ElementType::BF16) { BF16_SINCE } else { 1 }
+    }
+
+    /// Checks that an opset has all requested types.
+    ///
+    /// # Errors
+    /// If it is older.
+    pub(crate) fn expect_opset(&self, opset: i64) -> Result<(), PrecisionError> {
+        if opset >= self.since() { Ok(()) } else { Err(PrecisionError::Opset { element: ElementType::BF16, opset }) }
     }
 
     /// Checks that every pattern of what stays in `f32` matches something in the graph, unless that is allowed.
