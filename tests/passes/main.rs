@@ -11,7 +11,6 @@ mod fold_constants;
 mod fold_scale_into_projection;
 mod fuse_scale_softmax;
 mod lowerings;
-mod masks;
 mod mutated;
 mod normalization;
 mod pipeline;

@@ -37,9 +37,12 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
         return Ok(mask);
     }
     let element = element(graph, mask)?;
-    let axes = number_list(graph, root, "axes", &[-1])?;
-    let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
-    let mut most = insert(graph, root, "most", most, &[mask, axes])?;
+    let mut most = mask;
+    if graph.fact(mask).rank() != Some(0) {
+        let axes = number_list(graph, root, "axes", &[-1])?;
+        let op = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
+        most = insert(graph, root, "most", op, &[mask, axes])?;
+    }
     if element != ElementType::F16 && !is_at_most_zero(graph, mask) {
         let zero = number(graph, root, "zero", element, 0.0)?;
         most = insert(graph, root, "below", Op::Min, &[most, zero])?;

@@ -187,7 +187,10 @@ impl Plan<'_> {
         let may_change = |number: &f64| may_change(*number);
         let is_single = |step: &Step| step.effects.iter().filter_map(own).count() == 1;
         let singles = steps.iter().filter(|step| is_single(step));
-        let ranks = ranked(singles.flat_map(|step| step.effects.iter().filter_map(own)).filter(may_change));
+        let mut ranks: Vec<f64> =
+            singles.flat_map(|step| step.effects.iter().filter_map(own)).filter(may_change).collect();
+        ranks.sort_by(|a, b| b.total_cmp(a));
+        ranks.dedup();
         let form =
             |step: &Step, effect: &Effect| match (own(effect).filter(may_change).filter(|_| is_single(step)), effect) {
                 (Some(number), Effect::Fill(_)) => Effect::Fill(self.level(&ranks, number)),
@@ -197,16 +200,10 @@ impl Plan<'_> {
         steps.iter().map(|step| step.effects.iter().map(|effect| form(step, effect)).collect()).collect()
     }
 
-    /// Returns the steps as they are, except that numbers that replace scores without absorbing them are replaced.
+    /// Returns the steps as they are, except that a number that replaces scores without absorbing them is lowered.
     fn natural(&self, steps: &[Step]) -> Vec<Vec<Effect>> {
-        let fills = steps.iter().flat_map(|step| &step.effects).filter_map(|effect| match effect {
-            Effect::Fill(number) if *number > self.sums.masked => Some(*number),
-            _ => None,
-        });
-        let ranks = ranked(fills);
         let form = |effect: &Effect| match *effect {
-            Effect::Fill(number) if number > self.sums.masked => Effect::Fill(self.level(&ranks, number)),
-            Effect::Fill(number) => Effect::Fill(self.sums.round(number)),
+            Effect::Fill(number) => Effect::Fill(self.sums.round(number.min(self.sums.masked))),
             Effect::Add(number) => Effect::Add(self.sums.round(number)),
             Effect::Bias => Effect::Bias,
         };
@@ -235,14 +232,6 @@ fn name(graph: &Graph, mask: Mask) -> String {
     match mask {
         Mask::Added(mask) | Mask::Filled { condition: mask, .. } => graph.operand_text(mask),
     }
-}
-
-/// Returns the distinct numbers in descending order.
-fn ranked(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut ranks: Vec<f64> = numbers.collect();
-    ranks.sort_by(|a, b| b.total_cmp(a));
-    ranks.dedup();
-    ranks
 }
 
 /// Returns a mask in the type `element`, with the number that `form` changes replaced.
