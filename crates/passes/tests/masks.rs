@@ -237,7 +237,7 @@ const STEPS: [&str; 33] = [
     "#y = where %padding, #x, -10000.0",
     "#y = where %padding, #x, -3.4028235e38",
     "#y = where %padding, #x, -inf",
-    "#y = where %padding, #x, -50.0",
+    "#y = where %padding, #x, -5000.0",
     "#y = add #x, 0.0",
     "#l = max %bias, -20.0 : f32[2, 4, 4]\n#m = min #l, 20.0 : f32[2, 4, 4]\n#y = add #x, #m",
     "#l = max %bias, -2000.0 : f32[2, 4, 4]\n#m = min #l, 20.0 : f32[2, 4, 4]\n#y = add #x, #m",
