@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 seconds=${1:-60}
 root=../..
 begin() { mkdir -p "corpus/$1"; cp -n "${@:2}" "corpus/$1/" 2>/dev/null || true; }
-mapfile -t models < <(find $root/tests -name '*.onnx' -size -64k)
+mapfile -t models < <(find $root/tests $root/fuzz/found -name '*.onnx' -size -64k)
 begin model "${models[@]}"
 mapfile -t texts < <(find $root/snapshots/nn -name '*.snap' -size -16k)
 begin text "${texts[@]}"
@@ -28,6 +28,8 @@ for file in $root/tests/quantized/*/model.safetensors; do
 done
 mapfile -t files < <(find $root/tests/torch -name '*.bin')
 begin torch "${files[@]}"
+# Every input is written to a temporary file, and naming new functions takes longer than running an input.
+[ -d /dev/shm ] && export TMPDIR=/dev/shm
 for target in model text safetensors configuration gguf quantized torch; do
-    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_funcs=0
 done
