@@ -227,10 +227,10 @@ pub(in crate::tensor) struct Floats<'a> {
 
 impl<'a> Floats<'a> {
     pub(in crate::tensor) fn of(of: &'a Tensor) -> Self {
-        // Floats that were widened are widened only here.
+        // Floats that were cast to f32 are converted only here.
         let of = match &of.data {
             Data::Recipe(recipe) => match recipe.as_ref() {
-                Recipe::Cast(narrow) if of.element == ElementType::F32 && narrow.element.bits() <= 16 => narrow,
+                Recipe::Cast(other) if of.element == ElementType::F32 => other,
                 _ => of,
             },
             _ => of,
