@@ -102,6 +102,8 @@ pub(crate) struct Layout {
     pub(crate) is_verified: bool,
     /// Whether an earlier build of the call writes what lies beside the models.
     pub(crate) is_further: bool,
+    /// Whether the model gets a KV cache if it can have one, as for programs that use one.
+    pub(crate) may_have_past: bool,
 }
 
 /// Returns the builds that a call requests: one, or one a variant.
@@ -184,7 +186,8 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
 pub(crate) fn open(args: &mut Build) -> Result<Pretrained, OpenError> {
     let open = |args: &Build| open_folder(args, args.emit.quantize.dequantize);
     let asked = args.with_past;
-    args.with_past |= matches!(args.client, Some(Client::Optimum | Client::TransformersJs));
+    args.with_past |=
+        args.layout.may_have_past || matches!(args.client, Some(Client::Optimum | Client::TransformersJs));
     let model = match open(args) {
         Err(OpenError::NoPast { .. }) if !asked => {
             args.with_past = false;

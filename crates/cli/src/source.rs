@@ -14,7 +14,7 @@ use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
 use netwright::generate::{has_built_graphs, has_graphs, unused_graphs, used_graphs};
 use netwright::ir::fingerprint;
-use netwright::nn::{OpenError, Pretrained, PretrainedOptions, Task, Weights};
+use netwright::nn::{Pretrained, PretrainedOptions, Task, Weights};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -184,12 +184,9 @@ fn build(model: &Path, runtime: Runtime, folder: &Path, output: Output) -> Resul
     call.push(model.into());
     call.extend(["-o".into(), folder.into()]);
     call.extend(["--target", target(runtime)].map(OsString::from));
-    match Pretrained::open(model, &PretrainedOptions::default().with_past(true)) {
-        Err(OpenError::NoPast { .. }) => {}
-        _ => call.push("--with-past".into()),
-    }
     let parsed = Cli::try_parse_from(call).map_err(|error| Misuse::Unknown.failure(error.to_string()))?;
-    let Some(Command::Build(parsed)) = parsed.command else { return Ok(()) };
+    let Some(Command::Build(mut parsed)) = parsed.command else { return Ok(()) };
+    parsed.layout.may_have_past = true;
     let _spinner = output.spinner("building");
     build::run(&parsed, Output { quiet: true, ..output })
 }

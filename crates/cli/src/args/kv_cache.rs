@@ -8,6 +8,7 @@ use netwright::nn::layers::{CacheForm, CacheWrite};
 use netwright::passes::Target;
 use std::ffi::OsStr;
 use std::fmt;
+use std::mem::discriminant;
 
 /// How the KV cache is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,35 +22,41 @@ pub(crate) enum KvCache {
 
 impl fmt::Display for KvCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            KvCache::Concat => "concat",
-            KvCache::Shared => "shared",
-            KvCache::Merged => "merged",
-            KvCache::Static(_) => "static",
-            KvCache::Sliding => "sliding",
-        })
+        let is_own = |form: &KvCache| discriminant(form) == discriminant(self);
+        let name = FORMS.iter().find(|(form, ..)| is_own(form)).map_or("", |(_, name, _)| name);
+        match self {
+            KvCache::Static(length) => f.write_str(&name.replace(LENGTH, &length.to_string())),
+            _ => f.write_str(name),
+        }
     }
 }
 
-/// The values and what they mean.
-const VALUES: [(&str, &str); 5] = [
-    ("concat", "Unchanged: each step returns the past and the new keys and values concatenated"),
+/// What stands for the number of tokens in the name of a form.
+const LENGTH: char = 'N';
+
+/// The forms, their names and what they mean.
+const FORMS: [(KvCache, &str, &str); 5] = [
+    (KvCache::Concat, "concat", "Unchanged: each step returns the past and the new keys and values concatenated"),
     (
+        KvCache::Shared,
         "shared",
         "A buffer that the caller preallocates and each step updates in place; requires --target ort. The length of the \
          past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element",
     ),
     (
+        KvCache::Merged,
         "merged",
         "Only for `build` of encoder-decoders: the first pass and the later steps in one file, \
          decoder_model_merged.onnx, with an input `use_cache_branch`, bool of one element, that selects the steps",
     ),
     (
+        KvCache::Static(0),
         "static=N",
         "Only for `build` of decoders: buffers for N tokens, with an input `past_sequence_length`, i64 of one element, and \
          an `attention_mask` [batch, N] that is 0 for places without a token",
     ),
     (
+        KvCache::Sliding,
         "sliding",
         "Only for `build` of decoders with windows: a layer with a window of W keeps the last W - 1 tokens; other layers \
          keep all",
@@ -74,25 +81,27 @@ impl TypedValueParser for KvCacheParser {
             let message = format!("invalid value '{text}' for '--kv-cache <KV_CACHE>': {what}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         };
-        match text.split_once('=') {
-            None => match text.as_str() {
-                "concat" => Ok(KvCache::Concat),
-                "shared" => Ok(KvCache::Shared),
-                "merged" => Ok(KvCache::Merged),
-                "sliding" => Ok(KvCache::Sliding),
-                "static" => Err(fail("static needs the number of tokens, such as static=2048")),
-                _ => Err(fail("expected concat, shared, merged, static=N or sliding")),
-            },
-            Some(("static", length)) => match length.parse() {
-                Ok(length @ 1..=0x7fff_ffff) => Ok(KvCache::Static(length)),
-                _ => Err(fail("the number of tokens must be from 1 to 2147483647, such as static=2048")),
-            },
-            Some(_) => Err(fail("expected concat, shared, merged, static=N or sliding")),
+        for (form, name, _) in FORMS {
+            let start = name.trim_end_matches(LENGTH);
+            match (form, text.strip_prefix(start)) {
+                (KvCache::Static(_), Some(length)) => {
+                    return match length.parse() {
+                        Ok(length @ 1..=0x7fff_ffff) => Ok(KvCache::Static(length)),
+                        _ => Err(fail("the number of tokens must be from 1 to 2147483647, such as static=2048")),
+                    };
+                }
+                (KvCache::Static(_), None) if text == start.trim_end_matches('=') => {
+                    return Err(fail("static needs the number of tokens, such as static=2048"));
+                }
+                (form, Some("")) => return Ok(form),
+                _ => {}
+            }
         }
+        Err(fail(&format!("expected one of {}", FORMS.map(|(_, name, _)| name).join(", "))))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(VALUES.into_iter().map(|(name, help)| PossibleValue::new(name).help(help))))
+        Some(Box::new(FORMS.into_iter().map(|(_, name, help)| PossibleValue::new(name).help(help))))
     }
 }
 
