@@ -2,6 +2,7 @@
 
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
+use crate::tables::Rows;
 use crate::uses::{Graphs, Masking, Uses};
 use crate::{Array, Values, VerifyError};
 use half::f16;
@@ -14,7 +15,19 @@ const MAX_ELEMENTS: usize = 1 << 28;
 const IDS: u64 = 16;
 
 /// The bound of the magnitude of integers that are used only in arithmetic.
-const INTEGERS: u64 = 16;
+const INTEGERS: i64 = 16;
+
+/// The magnitude of an element that is larger than the others.
+const OUTLIER: i16 = 1000;
+
+/// The largest magnitude of thresholds that are among floats of usual size.
+const MODERATE: f32 = 100.0;
+
+/// The largest magnitude of integers that are near a threshold.
+const LARGEST: u64 = 1 << 20;
+
+/// How far floats are from a threshold, as a share of it.
+const STEP: f64 = 1.0 / 1024.0;
 
 /// The bound of positions that do not index a known table.
 const POSITIONS: u64 = 100;
@@ -41,14 +54,29 @@ const FILL: f32 = -1e4;
 /// - *Floats* are uniform in [-1, 1], [-10, 10] or [-100, 100]; or in [-1, 1] with zeros of both signs, or with one
 ///   element of 1000.
 ///
+/// Floats and integers that are compared with constants have some elements at, just below and just above these.
+///
 /// The padding of masks and the range of floats depend on the seed modulo 8; eight consecutive seeds cover all.
 ///
 /// # Errors
 /// If an input has an unknown shape, an element type that arrays do not support, or a size that `bindings` does not give.
 pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, VerifyError> {
+    inputs_with(file, &Rows::new(), bindings, seed)
+}
+
+/// Generates values that look up these rows of tables, as far as there is room; see [`inputs`].
+pub(crate) fn inputs_with(
+    file: &ModelFile,
+    rows: &Rows,
+    bindings: &Bindings,
+    seed: u64,
+) -> Result<Vec<(String, Array)>, VerifyError> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();
-    let made = ports.iter().map(|port| Ok((port.name.clone(), make(file, &graphs, &ports, port, bindings, seed)?)));
+    let of = |port: &Port| rows.get(&port.name).map_or(&[][..], Vec::as_slice);
+    let made = ports
+        .iter()
+        .map(|port| Ok((port.name.clone(), make(file, &graphs, (&ports, port), of(port), bindings, seed)?)));
     made.collect()
 }
 
@@ -160,8 +188,8 @@ fn is_named_mask(port: &Port) -> bool {
 fn make(
     file: &ModelFile,
     graphs: &Graphs<'_>,
-    ports: &[Port],
-    port: &Port,
+    (ports, port): (&[Port], &Port),
+    rows: &[i64],
     bindings: &Bindings,
     seed: u64,
 ) -> Result<Array, VerifyError> {
@@ -181,6 +209,7 @@ fn make(
     let uses = uses(graphs, port);
     let is_bool = ty.element == ElementType::Bool;
     let is_bias = uses.masking == Masking::Added && !is_named_mask(port) && seed.is_multiple_of(2);
+    let thresholds = graphs.thresholds(&port.name);
     let values = match role(port, graphs) {
         Role::Mask if is_bias => from_floats(ty.element, floats(count, style.range, &mut random)),
         Role::Mask => {
@@ -192,24 +221,43 @@ fn make(
                 from_integers(ty.element, &mask)
             }
         }
-        Role::Floats => from_floats(ty.element, floats(count, style.range, &mut random)),
+        Role::Floats => {
+            let mut values = floats(count, style.range, &mut random);
+            let most = if style.is_extreme() { OUTLIER.into() } else { MODERATE };
+            place(&mut values, &around(&thresholds, |x| x.abs() <= most), seed, &mut random);
+            from_floats(ty.element, values)
+        }
         // A flag alternates between runs.
-        Role::Ids if is_bool && count == 1 => from_integers(ty.element, &[seed % 2]),
-        Role::Ids if is_bool => from_integers(ty.element, &(0..count).map(|_| random.below(2)).collect::<Vec<_>>()),
-        Role::Integers if style.is_signed() => from_signed(ty.element, &integers(count, style.range, &mut random)),
-        Role::Integers | Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
+        Role::Ids if is_bool && count == 1 => from_integers(ty.element, &[i64::from(seed % 2 == 1)]),
+        Role::Ids if is_bool => {
+            from_integers(ty.element, &(0..count).map(|_| below(2, &mut random)).collect::<Vec<_>>())
+        }
+        role @ (Role::Integers | Role::Ids) => {
+            let table = uses.table.unwrap_or(IDS);
+            let mut values = match role {
+                Role::Integers if style.is_signed() => integers(count, style.range, &mut random),
+                _ => ids(count, table, &mut random),
+            };
+            let is_valid = |x: i64| match role {
+                Role::Integers => x.unsigned_abs() <= LARGEST,
+                _ => u64::try_from(x).is_ok_and(|x| x < table),
+            };
+            place(&mut values, &next_to(&thresholds, is_valid), seed, &mut random);
+            place(&mut values, rows, seed, &mut random);
+            from_integers(ty.element, &values)
+        }
         Role::Positions => {
-            let below = uses.table.unwrap_or(POSITIONS);
+            let most = uses.table.unwrap_or(POSITIONS);
             let positions =
-                if seed.is_multiple_of(2) { counted(&shape, count, below) } else { ids(count, below, &mut random) };
+                if seed.is_multiple_of(2) { counted(&shape, count, most) } else { ids(count, most, &mut random) };
             from_integers(ty.element, &positions)
         }
         Role::Length => {
             let total = total_length(ports, bindings);
             let lengths = match port.name.to_lowercase() {
                 name if name.contains("total") => vec![total; count],
-                name if name.contains("seqlens") => vec![total.saturating_sub(1); count],
-                _ => (0..count).map(|_| 1 + random.below(total.max(1))).collect(),
+                name if name.contains("seqlens") => vec![(total - 1).max(0); count],
+                _ => (0..count).map(|_| 1 + below(total, &mut random)).collect(),
             };
             from_integers(ty.element, &lengths)
         }
@@ -220,7 +268,7 @@ fn make(
 
 /// Generates rows of ones with zeros for padding. Every row keeps a one, unless whole rows are masked; the last row has
 /// a zero if it is long enough.
-fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) -> Vec<u64> {
+fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) -> Vec<i64> {
     let length = shape.last().copied().unwrap_or(1).max(1);
     let mut mask = vec![1; count];
     let rows = count / length;
@@ -245,14 +293,14 @@ fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) ->
 }
 
 /// Generates every value below a bound before repeating one: the last, then 0, then the others in some order.
-fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
+fn ids(count: usize, below: u64, random: &mut Random) -> Vec<i64> {
     // A step that is coprime to the bound reaches every value.
     let mut step = 1 + random.below(below.max(2) - 1);
     while divisor(step, below) != 1 {
         step += 1;
     }
-    let mut ids: Vec<u64> =
-        (0..count as u64).map(|at| below.wrapping_sub(1).wrapping_add(at.wrapping_mul(step)) % below.max(1)).collect();
+    let id = |at: u64| below.wrapping_sub(1).wrapping_add(at.wrapping_mul(step)) % below.max(1);
+    let mut ids: Vec<i64> = (0..count as u64).map(|at| id(at).cast_signed()).collect();
     if let Some(second) = ids.get_mut(1) {
         *second = 0;
     }
@@ -263,14 +311,51 @@ fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
     ids
 }
 
+/// Returns a number in `0..bound`; 0 if the bound is not positive.
+fn below(bound: i64, random: &mut Random) -> i64 {
+    random.below(u64::try_from(bound).unwrap_or(0)).cast_signed()
+}
+
+/// Returns the thresholds, and the numbers just below and above them.
+fn around(thresholds: &[f64], is_valid: impl Fn(f32) -> bool) -> Vec<f32> {
+    // Small steps, which models whose arithmetic is rounded otherwise do not confuse.
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
+    let at = |share: f64| {
+        let step = move |x: &f64| (x + share * if *x == 0.0 { 1.0 } else { x.abs() }) as f32;
+        thresholds.iter().map(step).collect::<Vec<f32>>()
+    };
+    [0.0, -STEP, STEP].into_iter().flat_map(at).filter(|x| is_valid(*x)).collect()
+}
+
+/// Returns the integers at thresholds, below and above them.
+fn next_to(thresholds: &[f64], is_valid: impl Fn(i64) -> bool) -> Vec<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest integer")]
+    let at = |step: i64| thresholds.iter().map(move |x| (x.floor() as i64).saturating_add(step));
+    [0, -1, 1].into_iter().flat_map(at).filter(|x| is_valid(*x)).collect()
+}
+
+/// Sets up to half of the values to special ones, others in each run; a single one in three of four runs.
+fn place<T: Copy>(values: &mut [T], special: &[T], seed: u64, random: &mut Random) {
+    let places = values.len() as u64;
+    let count = (special.len() as u64).min(if seed.is_multiple_of(4) { places / 2 } else { places.div_ceil(2) });
+    for at in 0..count {
+        let found = usize::try_from(seed.wrapping_add(at).checked_rem(special.len() as u64).unwrap_or(0));
+        let place = usize::try_from(random.below(places));
+        if let (Ok(found), Ok(place)) = (found, place)
+            && let (Some(found), Some(place)) = (special.get(found), values.get_mut(place))
+        {
+            *place = *found;
+        }
+    }
+}
+
 /// Generates integers of both signs, 0 among them.
 fn integers(count: usize, range: Range, random: &mut Random) -> Vec<i64> {
-    let bound = INTEGERS.cast_signed();
-    let mut values: Vec<i64> = (0..count).map(|_| random.below(2 * INTEGERS).cast_signed() - bound).collect();
+    let mut values: Vec<i64> = (0..count).map(|_| below(2 * INTEGERS, random) - INTEGERS).collect();
     if range == Range::Outlier
         && let Some(value) = values.last_mut()
     {
-        *value = 1000;
+        *value = OUTLIER.into();
     }
     values
 }
@@ -280,9 +365,9 @@ fn divisor(a: u64, b: u64) -> u64 {
 }
 
 /// Generates positions that count up along the last axis.
-fn counted(shape: &[usize], count: usize, below: u64) -> Vec<u64> {
+fn counted(shape: &[usize], count: usize, below: u64) -> Vec<i64> {
     let length = shape.last().copied().unwrap_or(1).max(1) as u64;
-    (0..count as u64).map(|at| (at % length) % below.max(1)).collect()
+    (0..count as u64).map(|at| ((at % length) % below.max(1)).cast_signed()).collect()
 }
 
 fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
@@ -298,7 +383,7 @@ fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
         Range::Outlier => {
             let place = usize::try_from(random.below(count as u64)).unwrap_or(0);
             if let Some(value) = values.get_mut(place) {
-                *value = 1000.0;
+                *value = f32::from(OUTLIER);
             }
         }
     }
@@ -306,7 +391,7 @@ fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
 }
 
 /// Returns the number of tokens including the past: the largest size of a symbol that is not a batch.
-fn total_length(ports: &[Port], bindings: &Bindings) -> u64 {
+fn total_length(ports: &[Port], bindings: &Bindings) -> i64 {
     let dims = ports.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter());
     let is_length = |dim: &&netwright_ir::Dim| match dim {
         netwright_ir::Dim::Symbol(symbol) => !is_batch(symbol.as_str()),
@@ -316,33 +401,11 @@ fn total_length(ports: &[Port], bindings: &Bindings) -> u64 {
     let sizes = dims.filter(is_length).filter_map(|dim| dim.evaluate(bindings));
     let largest = sizes.max().unwrap_or(1);
     let sum = bindings.iter().filter(|(symbol, _)| is_past(symbol)).map(|(_, size)| *size).max().unwrap_or(0);
-    u64::try_from(largest.max(sum)).unwrap_or(1)
+    largest.max(sum)
 }
 
-fn from_integers(element: ElementType, values: &[u64]) -> Option<Values> {
-    fn of<T: TryFrom<u64>>(values: &[u64]) -> Option<Values>
-    where
-        Values: From<Vec<T>>,
-    {
-        let values: Result<Vec<T>, _> = values.iter().map(|&value| T::try_from(value)).collect();
-        values.ok().map(Values::from)
-    }
-    match element {
-        ElementType::Bool => Some(Values::Bool(values.iter().map(|&value| value != 0).collect())),
-        ElementType::U8 => of::<u8>(values),
-        ElementType::I8 => of::<i8>(values),
-        ElementType::U16 => of::<u16>(values),
-        ElementType::I16 => of::<i16>(values),
-        ElementType::U32 => of::<u32>(values),
-        ElementType::I32 => of::<i32>(values),
-        ElementType::U64 => of::<u64>(values),
-        ElementType::I64 => of::<i64>(values),
-        _ => from_floats(element, values.iter().map(|&value| value as f32).collect()),
-    }
-}
-
-/// Returns integers of a type, the nearest that it has.
-fn from_signed(element: ElementType, values: &[i64]) -> Option<Values> {
+/// Returns integers of a type, the nearest that it has; `None` if arrays do not support the type.
+fn from_integers(element: ElementType, values: &[i64]) -> Option<Values> {
     fn of<T>(values: &[i64], least: T, most: T) -> Values
     where
         T: Copy + TryFrom<i64>,
@@ -351,17 +414,18 @@ fn from_signed(element: ElementType, values: &[i64]) -> Option<Values> {
         let nearest = |&value: &i64| T::try_from(value).unwrap_or(if value < 0 { least } else { most });
         values.iter().map(nearest).collect::<Vec<T>>().into()
     }
-    match element {
-        ElementType::U8 => Some(of(values, u8::MIN, u8::MAX)),
-        ElementType::I8 => Some(of(values, i8::MIN, i8::MAX)),
-        ElementType::U16 => Some(of(values, u16::MIN, u16::MAX)),
-        ElementType::I16 => Some(of(values, i16::MIN, i16::MAX)),
-        ElementType::U32 => Some(of(values, u32::MIN, u32::MAX)),
-        ElementType::I32 => Some(of(values, i32::MIN, i32::MAX)),
-        ElementType::U64 => Some(of(values, u64::MIN, u64::MAX)),
-        ElementType::I64 => Some(of(values, i64::MIN, i64::MAX)),
-        _ => None,
-    }
+    Some(match element {
+        ElementType::Bool => Values::Bool(values.iter().map(|&value| value != 0).collect()),
+        ElementType::U8 => of(values, u8::MIN, u8::MAX),
+        ElementType::I8 => of(values, i8::MIN, i8::MAX),
+        ElementType::U16 => of(values, u16::MIN, u16::MAX),
+        ElementType::I16 => of(values, i16::MIN, i16::MAX),
+        ElementType::U32 => of(values, u32::MIN, u32::MAX),
+        ElementType::I32 => of(values, i32::MIN, i32::MAX),
+        ElementType::U64 => of(values, u64::MIN, u64::MAX),
+        ElementType::I64 => of(values, i64::MIN, i64::MAX),
+        _ => return from_floats(element, values.iter().map(|&value| value as f32).collect()),
+    })
 }
 
 fn from_floats(element: ElementType, values: Vec<f32>) -> Option<Values> {
@@ -436,16 +500,36 @@ mod tests {
             for seed in 0..20 {
                 let mut ids = ids(120, below, &mut Random::new(seed, "ids"));
                 ids.truncate(120);
-                for id in 0..below {
+                for id in 0..below.cast_signed() {
                     let times = ids.iter().filter(|&&other| other == id).count();
                     assert!(times > 0 || below > 100, "{id} of {below}");
                 }
             }
             let two = ids(2, below, &mut Random::new(7, "ids"));
-            assert!(two.contains(&0) && two.contains(&(below - 1)), "{two:?}");
+            assert!(two.contains(&0) && two.contains(&(below.cast_signed() - 1)), "{two:?}");
         }
         assert!(ids(0, 5, &mut Random::new(0, "")).is_empty());
         assert_eq!(ids(3, 1, &mut Random::new(0, "")), [0; 3]);
+    }
+
+    #[test]
+    fn thresholds_occur_in_some_run() {
+        let special = next_to(&[1000.0], |_| true);
+        assert_eq!(special, [1000, 999, 1001]);
+        assert_eq!(around(&[2.5, 0.0], |x| x.abs() < 1.0), [0.0, -0.000_976_562_5, 0.000_976_562_5]);
+        for count in [1, 2, 7] {
+            let mut seen = std::collections::BTreeSet::new();
+            for seed in 0..8 {
+                let mut values = vec![0; count];
+                place(&mut values, &special, seed, &mut Random::new(seed, "i"));
+                seen.extend(values);
+            }
+            assert!(special.iter().all(|value| seen.contains(value)), "{count}: {seen:?}");
+        }
+        let mut none: [i64; 1] = [7];
+        place(&mut none, &[], 1, &mut Random::new(0, "i"));
+        place(&mut [], &special, 1, &mut Random::new(0, "i"));
+        assert_eq!(none, [7]);
     }
 
     #[test]

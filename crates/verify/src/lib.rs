@@ -61,6 +61,7 @@ mod runs;
 mod runtime;
 mod skim;
 mod spell;
+mod tables;
 mod tolerance;
 mod tract;
 mod twin;
@@ -87,7 +88,7 @@ pub use runs::rerun;
 pub use runtime::Runtime;
 pub use tolerance::{MIN_COSINES, TOLERANCE, TOLERANCES};
 pub use values::{Array, Element, Values};
-pub use verdict::{Blame, Produced, Run, Verdict};
+pub use verdict::{Blame, Outputs, Produced, Run, Verdict};
 pub use verify::{Options, verify, verify_models};
 pub use worker::{WORKER_SUBCOMMAND, Worker, serve};
 

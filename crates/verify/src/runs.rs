@@ -3,13 +3,14 @@
 use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Products, Where, compare_at};
 use crate::error::shortened;
-use crate::file::{ModelFile, place};
+use crate::file::{ModelFile, Port, place};
 use crate::hidden::Hidden;
-use crate::inputs::{Role, Style, role};
+use crate::inputs::{Role, Style, inputs_with, role};
 use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of_values};
 use crate::onnx_runtime::ends_without_tokens;
 use crate::relations::{candidates, describe};
 use crate::runner::Runner;
+use crate::tables::{Rows, differing_rows};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::uses::Graphs;
 use crate::verdict::{Blame, Produced, Run, Verdict};
@@ -76,7 +77,8 @@ pub fn rerun(
     bindings: &Bindings,
     seed: u64,
 ) -> Result<[Vec<(String, Array)>; 2], VerifyError> {
-    let mut inputs = inputs(a, bindings, seed)?;
+    let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
+    let mut inputs = inputs_with(a, &rows, bindings, seed)?;
     let (types, _) = b.map(|b| float_types(a, b)).unwrap_or_default();
     round(&mut inputs, &types);
     let outputs = Runner::new(a, runtime)?.run(&borrowed(&inputs), bindings)?;
@@ -115,6 +117,7 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
         options,
         criteria,
         rounded,
+        rows: b.map(|b| differing_rows(a, b)).unwrap_or_default(),
         notes,
         twins: None,
         rounded_twins: None,
@@ -187,7 +190,8 @@ pub(crate) fn first_case(
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, .. }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
-    let mut inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
+    let rows = second.map(|second| differing_rows(model, second)).unwrap_or_default();
+    let mut inputs = given.map_or_else(|| inputs_with(model, &rows, &bindings, seed), Ok)?;
     if let Some(second) = second {
         round(&mut inputs, &float_types(model, second).0);
     }
@@ -231,6 +235,8 @@ struct Judge<'m> {
     criteria: Criteria,
     /// The inputs whose values must be floats of the second model too, with their types in it.
     rounded: Vec<(String, ElementType)>,
+    /// The rows in which tables of the two models differ.
+    rows: Rows,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Twins>,
@@ -366,8 +372,12 @@ impl Judge<'_> {
         let (style, is_made) = (Style::of(seed), given.is_none());
         let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
         let hides_rows = style.hides_rows() && has(Role::Mask);
-        let may_be_nan = is_extreme || (is_made && (hides_rows || style.is_signed() && has(Role::Integers)));
-        let inputs = given.map_or_else(|| inputs(self.a, &bindings, seed), Ok);
+        // Integers near a threshold may be large.
+        let is_compared =
+            |(port, role): (&Port, &Role)| *role == Role::Integers && !graphs.thresholds(&port.name).is_empty();
+        let has_large = style.is_signed() && has(Role::Integers) || ports.iter().zip(&roles).any(is_compared);
+        let may_be_nan = is_extreme || (is_made && (hides_rows || has_large));
+        let inputs = given.map_or_else(|| inputs_with(self.a, &self.rows, &bindings, seed), Ok);
         let (bindings, inputs) = match (inputs, kind) {
             (Ok(inputs), _) => (bindings, inputs),
             (Err(error), SizesKind::Usual) => return Err(error),

@@ -38,6 +38,11 @@ impl Weights {
         (self.0.len() - 1).to_string()
     }
 
+    /// Returns the range with an index.
+    pub(crate) fn range(&self, at: usize) -> Option<&Range> {
+        self.0.get(at)
+    }
+
     /// Returns the first bytes of the range with an index, at most `limit`; none if they cannot be read.
     pub(crate) fn sample(&self, at: usize, limit: usize) -> Vec<u8> {
         let Some(range) = self.0.get(at) else { return vec![] };

@@ -14,7 +14,7 @@ pub(crate) use functions::inline;
 
 use crate::file::{CONTRIB, domain};
 use netwright_ir::{ElementType, OpKind, Shape, TensorType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
 /// Replaces nodes that tract does not run as the standard says.
@@ -46,6 +46,7 @@ fn replace(graph: &mut GraphProto, purpose: Purpose) {
             ("", "Cast") => cast(&node, &types),
             ("", "CumSum") => cumulative_sum(&node, &types),
             ("", "Gemm") => products::gemm(&node, &types),
+            ("", "Mul") if purpose == Purpose::Judge => products::by_zero(&node, &types),
             ("", "SequenceAt") => sequences::form(&node, &splits, &types),
             ("", "SplitToSequence") => node.output.first().and_then(|name| splits.get(name)).map(|_| vec![]),
             (CONTRIB, "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),
@@ -84,9 +85,11 @@ fn cumulative_sum(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
 
 /// Known types and small constants of a graph.
 struct Types {
-    types: BTreeMap<String, TensorType>,
+    declared: BTreeMap<String, TensorType>,
     /// The elements of small constants.
     integers: BTreeMap<String, Vec<i64>>,
+    /// Small constants of floats that are all 0.
+    zeros: BTreeSet<String>,
 }
 
 impl Types {
@@ -96,6 +99,8 @@ impl Types {
             crate::gate::types(graph).into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
         let mut integers: BTreeMap<String, Vec<i64>> =
             graph.initializer.iter().filter_map(|tensor| Some((tensor.name.clone(), numbers(tensor)?))).collect();
+        let zeros = graph.initializer.iter().filter(|tensor| is_zero(tensor)).map(|tensor| tensor.name.clone());
+        let mut zeros: BTreeSet<String> = zeros.collect();
         for node in &graph.node {
             let Some(result) = node.output.first() else { continue };
             let constant = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
@@ -110,12 +115,19 @@ impl Types {
             if let Some(numbers) = constant.and_then(numbers) {
                 integers.insert(result.clone(), numbers);
             }
+            if constant.is_some_and(is_zero) {
+                zeros.insert(result.clone());
+            }
         }
-        Self { types, integers }
+        Self { declared: types, integers, zeros }
     }
 
     fn get(&self, value: &str) -> Option<&TensorType> {
-        self.types.get(value)
+        self.declared.get(value)
+    }
+
+    fn is_zero(&self, value: &str) -> bool {
+        self.zeros.contains(value)
     }
 
     fn integers(&self, value: &str) -> Option<&[i64]> {
@@ -123,11 +135,11 @@ impl Types {
     }
 
     fn element(&self, value: &str) -> Option<ElementType> {
-        self.types.get(value).map(|ty| ty.element)
+        self.declared.get(value).map(|ty| ty.element)
     }
 
     fn shape(&self, value: &str) -> Option<&Shape> {
-        self.types.get(value)?.shape.as_ref()
+        self.declared.get(value)?.shape.as_ref()
     }
 
     fn rank(&self, value: &str) -> Option<usize> {
@@ -145,6 +157,14 @@ fn numbers(tensor: &TensorProto) -> Option<Vec<i64>> {
         tensor.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
     };
     (is_i64 && (0..=64).contains(&count) && i64::try_from(numbers.len()) == Ok(count)).then_some(numbers)
+}
+
+/// Returns whether a tensor in the message has floats that are all 0, not -0.
+fn is_zero(tensor: &TensorProto) -> bool {
+    let is_float = ElementType::from_number(tensor.data_type.into()).is_some_and(ElementType::is_float);
+    let mut floats = tensor.float_data.iter();
+    let is_held = !tensor.raw_data.is_empty() || !tensor.float_data.is_empty();
+    is_float && is_held && tensor.raw_data.iter().all(|byte| *byte == 0) && floats.all(|x| x.to_bits() == 0)
 }
 
 /// Returns the element type of the result of an operator that computes masks.

@@ -38,6 +38,9 @@ const HIDES: f32 = 1000.0;
 /// The maximum number of values that are searched for a matrix product.
 const MAX_STEPS: usize = 64;
 
+/// The maximum number of constants that an input is compared with.
+const MAX_THRESHOLDS: usize = 16;
+
 /// The nodes of a graph and of all bodies in it, with the sizes of the constants.
 pub(crate) struct Graphs<'m> {
     /// The nodes that use a value, with the index of the operand.
@@ -168,6 +171,37 @@ impl<'m> Graphs<'m> {
             uses.is_computed = self.is_computed(input);
         }
         uses
+    }
+
+    /// Returns the constants whose rows the elements of an input, as they are, look up.
+    pub(crate) fn tables(&self, input: &'m str) -> Vec<&'m TensorProto> {
+        let carriers = self.carriers(input).into_iter().filter(|(_, offset)| *offset == 0);
+        let users = carriers.flat_map(|(name, _)| self.users(name));
+        let tables = users.filter_map(|&(node, place)| {
+            let is_axis = |name: &str| name == "axis" || name == "gather_axis";
+            let is_first = node.attribute.iter().all(|attribute| !is_axis(&attribute.name) || attribute.i == 0);
+            let is_lookup = matches!((&*node.op_type, place), ("Gather" | "GatherBlockQuantized", 1));
+            self.constant(node.input.first().filter(|_| is_lookup && is_first)?)
+        });
+        tables.collect()
+    }
+
+    /// Returns the numbers in constants of a few elements with which the elements of an input are compared.
+    pub(crate) fn thresholds(&self, input: &'m str) -> Vec<f64> {
+        let mut found = vec![];
+        for (name, offset) in self.carriers(input) {
+            for &(node, place) in self.users(name) {
+                let is_comparison =
+                    matches!(&*node.op_type, "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual");
+                let other = node.input.get(1 - place.min(1)).filter(|_| is_comparison && place < 2);
+                let numbers = other.and_then(|name| self.constant(name)).map(numbers).unwrap_or_default();
+                found.extend(numbers.into_iter().filter(|x| x.is_finite()).map(|x| x - offset as f64));
+            }
+        }
+        found.sort_by(f64::total_cmp);
+        found.dedup();
+        found.truncate(MAX_THRESHOLDS);
+        found
     }
 
     /// Returns whether every use of an input, and of what is computed from it, is elementwise, a sum or the like, or reads
@@ -351,6 +385,34 @@ fn float(tensor: &TensorProto) -> Option<f32> {
         (1, raw, []) => Some(f32::from_le_bytes(raw.try_into().ok()?)),
         (1, [], &[number]) => Some(number),
         _ => None,
+    }
+}
+
+/// Returns the elements of a small constant of numbers; none for any other.
+fn numbers(tensor: &TensorProto) -> Vec<f64> {
+    fn of<const N: usize>(raw: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+        raw.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
+    }
+    let raw = &*tensor.raw_data;
+    if raw.len() > 8 * MAX_THRESHOLDS {
+        return vec![];
+    }
+    match tensor.data_type {
+        1 => of(raw, |x| f32::from_le_bytes(x).into())
+            .into_iter()
+            .chain(tensor.float_data.iter().map(|x| f64::from(*x)))
+            .collect(),
+        6 => of(raw, |x| i32::from_le_bytes(x).into())
+            .into_iter()
+            .chain(tensor.int32_data.iter().map(|x| f64::from(*x)))
+            .collect(),
+        7 => of(raw, |x| i64::from_le_bytes(x) as f64)
+            .into_iter()
+            .chain(tensor.int64_data.iter().map(|x| *x as f64))
+            .collect(),
+        10 => of(raw, |x| half::f16::from_le_bytes(x).into()),
+        11 => of(raw, f64::from_le_bytes).into_iter().chain(tensor.double_data.iter().copied()).collect(),
+        _ => vec![],
     }
 }
 

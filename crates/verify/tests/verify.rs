@@ -540,6 +540,71 @@ fn weights_that_operators_hold_are_left_out() {
     assert_contains(&verdict.to_string(), &["node `p` (MatMul) adds most of the error"]);
 }
 
+/// The table does not change the exit code.
+#[test]
+fn values_that_drift_are_no_success() {
+    let by_layer = Options::default().with_by_layer(true);
+    let judged = |byte: Option<u8>, options: &Options| {
+        let mut other = product(None);
+        other.initializer[0].raw_data[1] ^= byte.unwrap_or(0);
+        verdict(&file("a.onnx", product(None)), &file("b.onnx", other), options)
+    };
+    for byte in [None, Some(1), Some(0x10)] {
+        let (plain, table) = (judged(byte, &Options::default()), judged(byte, &by_layer));
+        assert_eq!((plain.is_fine(), plain.code()), (table.is_fine(), table.code()), "{byte:?}: {plain}\n{table}");
+    }
+    assert!(!judged(Some(0x10), &by_layer).is_fine());
+}
+
+/// Each pair differs only for few values of the input.
+#[test]
+fn rare_values_are_tried() {
+    let compared = |operator: &str, ty: &str, constant: TensorProto| {
+        let nodes = vec![node(&format!("l = {operator}(i, c)")), node("y = Cast(l)").int("to", 1)];
+        let mut graph = graph(&[&format!("i: {ty}")], &[&format!("y: f32{}", &ty[3..])], nodes);
+        graph.initializer = vec![constant];
+        graph
+    };
+    let whole = |number: i64| integers("c", &[], &[number]);
+    for ty in ["i64[n]", "i64[]"] {
+        for operator in ["Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"] {
+            let a = compared(operator, ty, whole(1000));
+            assert_contains(&against(a.clone(), a.clone()), &["equal in tract"]);
+            for other in [999, 1001] {
+                let b = compared(operator, ty, whole(other));
+                assert_contains(&against(a.clone(), b), &["the models differ in tract"]);
+            }
+        }
+    }
+    let [a, b] = [2.5, 2.51].map(|number| compared("Less", "f32[n]", floats("c", &[], &[number])));
+    assert_contains(&against(a, b), &["the models differ in tract"]);
+    let table = |changed: Option<usize>| {
+        let numbers: Vec<f32> = (0..5000_u16).map(|at| f32::from(at) + f32::from(changed == Some(at.into()))).collect();
+        let mut graph = graph(&["ids: i64[n, s]"], &["y: f32[n, s, 1]"], vec![node("y = Gather(t, ids)")]);
+        graph.initializer = vec![floats("t", &[5000, 1], &numbers)];
+        graph
+    };
+    for row in [1, 2345, 4998] {
+        assert_contains(&against(table(None), table(Some(row))), &["the models differ in tract"]);
+    }
+}
+
+/// tract computes a product with a constant 0 as 0, whatever the sign is.
+#[test]
+fn zeros_keep_their_sign() {
+    let inverse = |nodes: &[&str]| {
+        let mut graph = graph(&["x: f32[n]"], &["y: f32[n]"], nodes.iter().map(|text| node(text)).collect());
+        graph.initializer = vec![floats("zero", &[], &[0.0]), floats("one", &[1], &[1.0])];
+        graph
+    };
+    let signed = || inverse(&["p = Mul(x, zero)", "y = Div(one, p)"]);
+    assert_contains(&against(signed(), signed()), &["equal in tract"]);
+    let turned = inverse(&["p = Mul(zero, x)", "q = Neg(p)", "r = Neg(q)", "y = Reciprocal(r)"]);
+    assert_contains(&against(signed(), turned), &["equal in tract"]);
+    let unsigned = inverse(&["a = Abs(x)", "p = Mul(a, zero)", "y = Div(one, p)"]);
+    assert_contains(&against(signed(), unsigned), &["the models differ in tract", "inf against"]);
+}
+
 /// The values are compared for the run in which outputs differ, here the first with more than one sequence.
 #[test]
 fn values_are_compared_where_outputs_differ() {

@@ -33,6 +33,23 @@ pub(super) fn gemm(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
     Some(form.finish(&[(0, &sum)]))
 }
 
+/// Mul by a constant of zeros -> Mul by what is 0 when it runs: for the constant, tract computes 0, whatever the sign of the
+/// other operand is and if it is not finite.
+pub(super) fn by_zero(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
+    let (a, b) = (operand(node, 0)?, operand(node, 1)?);
+    let (x, zero) = if types.is_zero(b) { (a, b) } else { (b, a) };
+    if !types.is_zero(zero) || types.is_zero(x) {
+        return None;
+    }
+    let mut form = Form::new(node);
+    // Both operands may be broadcast.
+    let one = form.add("Exp", &[zero]);
+    let x = form.add("Mul", &[x, &one]);
+    let zero = form.add("Sub", &[&x, &x]);
+    let product = form.add("Mul", &[&x, &zero]);
+    Some(form.finish(&[(0, &product)]))
+}
+
 /// Multiplies a value by a number of its type.
 fn scaled(form: &mut Form<'_>, value: String, factor: f32) -> String {
     if factor == 1.0 {
