@@ -12,7 +12,9 @@ use netwright::files::{self, ScratchFolder};
 use netwright::ir::{Bindings, Symbol};
 use netwright::onnx::{self, WriteOptions};
 use netwright::surgery::{rename_inputs, rename_outputs};
-use netwright::verify::{self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Verdict, VerifyError, Worker};
+use netwright::verify::{
+    self, Array, ModelFile, OnnxRuntime, Options, Outputs, Run, Runtime, Verdict, VerifyError, Worker,
+};
 use safetensors::{Dtype, tensor::TensorView};
 use std::fmt::Display;
 use std::io;
@@ -69,7 +71,10 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     }
     match judge(&verdict, output) {
         Ok(()) => output.report(&verdict, || text(&verdict, output)),
-        Err(failed) if output.json => output.data(&verdict, String::new).and(Err(failed)),
+        // The table is what was requested, whatever the outputs are.
+        Err(failed) if output.json || matches!(verdict, Verdict::ByLayer { .. }) => {
+            output.data(&verdict, || text(&verdict, output)).and(Err(failed))
+        }
         Err(failed) => Err(failed),
     }
 }
@@ -156,6 +161,13 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
         Verdict::NotVerifiable { runtime, .. } => {
             let help = other_runtime(runtime).unwrap_or(OTHER_SIZES);
             Err(Failure::not_verifiable(format!("{verdict}\n  help: {help}")))
+        }
+        Verdict::ByLayer { runtime, outputs: Outputs::NotJudged, .. } => {
+            Err(Failure::not_verifiable(format!("the outputs of the models are not judged in {runtime}")))
+        }
+        Verdict::ByLayer { runtime, .. } => {
+            let text = format!("the outputs of the models differ in {runtime}");
+            Err(Failure::model_with(code, text).with_help(Some("the table shows where the error grows.")))
         }
         Verdict::Differs { min_cosine: Some(_), .. } => {
             Err(Failure::model_with(code, text(verdict, output) + BY_LAYER))

@@ -9,6 +9,7 @@ use crate::ranges::in_chunks;
 use crate::runner::Runner;
 use crate::runs::{first_case, judge};
 use crate::tolerance::{Arithmetic, Criteria};
+use crate::verdict::Outputs;
 use crate::{Array, Options, Verdict, VerifyError, compare};
 use matching::{Matched, matched, producers, sources};
 use netwright_ir::{Dim, OpKind, Symbol};
@@ -52,11 +53,7 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
         return Ok(Verdict::OtherInterface { what });
     }
-    let (differing, why) = match where_outputs_differ(a, b, options) {
-        Some(Ok(differing)) => (Some(differing), ", for which the outputs differ".to_owned()),
-        Some(Err(why)) => (None, why),
-        None => (None, String::new()),
-    };
+    let (outputs, differing, why) = where_outputs_differ(a, b, options);
     let options = differing.as_ref().unwrap_or(options);
     let runtime = &options.runtime;
     let first = Runner::new(a, runtime)?;
@@ -92,24 +89,28 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     let bindings = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
     notes.push(format!("with {}, seed {}{why}", sizes(&case.bindings), case.seed));
     let (runtime, tolerance) = (runtime.to_string(), criteria.tolerance);
-    Ok(Verdict::ByLayer { runtime, bindings, seed: case.seed, tolerance, layers, notes, also: vec![] })
+    Ok(Verdict::ByLayer { runtime, bindings, seed: case.seed, tolerance, outputs, layers, notes, also: vec![] })
 }
 
-/// Returns options for only the sizes and the seed with which a verification finds that outputs differ, or what to note if
-/// it finds none; `None` if the inputs are given.
-fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> Option<Result<Options, String>> {
-    if options.inputs.is_some() {
-        return None;
-    }
-    Some(match judge(a, Some(b), options) {
+/// Verifies the outputs. If they differ, also returns options for only the sizes and the seed with which they do; and what
+/// to note.
+fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> (Outputs, Option<Options>, String) {
+    let not_found = |why: &dyn fmt::Display| format!("; no run was found in which the outputs differ: {why}");
+    match judge(a, Some(b), options) {
         Ok(Verdict::Differs { run, .. }) => {
             let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
-            Ok(options.clone().with_dims(sizes).with_seed(run.seed))
+            let found = options.clone().with_dims(sizes).with_seed(run.seed);
+            // Given inputs have their sizes.
+            let found = options.inputs.is_none().then_some(found);
+            (Outputs::Differ, found, ", for which the outputs differ".to_owned())
         }
-        Ok(fine) if fine.is_fine() => Err("; in no run do the outputs differ by more than is allowed".to_owned()),
-        Ok(verdict) => Err(format!("; no run was found in which the outputs differ: {verdict}")),
-        Err(error) => Err(format!("; no run was found in which the outputs differ: {error}")),
-    })
+        Ok(fine) if fine.is_fine() => {
+            (Outputs::Agree, None, "; in no run do the outputs differ by more than is allowed".to_owned())
+        }
+        Ok(verdict @ Verdict::NotVerifiable { .. }) => (Outputs::NotJudged, None, not_found(&verdict)),
+        Ok(verdict) => (Outputs::Differ, None, not_found(&verdict)),
+        Err(error) => (Outputs::NotJudged, None, not_found(&error)),
+    }
 }
 
 /// Returns the error of a value, as [`Layer::error`].

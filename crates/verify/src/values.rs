@@ -23,10 +23,10 @@ macro_rules! values {
             pub(crate) fn to_tract(&self) -> TractResult<Tensor> {
                 match &self.values {
                     $(Values::$name(values) => Tensor::from_shape(&self.shape, values),)*
-                    $(Values::$other(_) => {
-                        let cause = format!("tract does not support elements of type {}", ElementType::$other);
+                    $(Values::$other(_))|* | Values::String(_) => {
+                        let cause = format!("tract does not support elements of type {}", self.element());
                         Err(std::io::Error::other(cause).into())
-                    })*
+                    }
                 }
             }
 
@@ -47,17 +47,19 @@ macro_rules! values {
         #[derive(Clone, Debug, PartialEq)]
         pub enum Values {
             $(#[doc = concat!("Elements of type `", stringify!($rust), "`.")] $name(Vec<$rust>),)*
+            /// Strings, which only ONNX Runtime computes with.
+            String(Vec<String>),
         }
 
         impl Values {
             /// Returns the element type.
             pub fn element(&self) -> ElementType {
-                match self { $(Values::$name(_) => ElementType::$name,)* }
+                match self { $(Values::$name(_) => ElementType::$name,)* Values::String(_) => ElementType::String }
             }
 
             /// Returns the number of elements.
             pub fn len(&self) -> usize {
-                match self { $(Values::$name(values) => values.len(),)* }
+                match self { $(Values::$name(values) => values.len(),)* Values::String(values) => values.len() }
             }
 
             fn is_same(&self, other: &Self) -> bool {
@@ -65,17 +67,24 @@ macro_rules! values {
                     $((Values::$name(a), Values::$name(b)) => {
                         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| $bytes(*a) == $bytes(*b))
                     })*
+                    (Values::String(a), Values::String(b)) => a == b,
                     _ => false,
                 }
             }
 
             fn to_bytes(&self) -> Vec<u8> {
-                match self { $(Values::$name(values) => values.iter().copied().flat_map($bytes).collect(),)* }
+                match self {
+                    $(Values::$name(values) => values.iter().copied().flat_map($bytes).collect(),)*
+                    Values::String(values) => values.iter().flat_map(|text| text.bytes().chain([0])).collect(),
+                }
             }
 
-            /// Formats the element at an index; exact for integers. `None` beyond the end.
+            /// Formats the element at an index; exact for integers and strings. `None` beyond the end.
             pub fn text(&self, at: usize) -> Option<String> {
-                match self { $(Values::$name(values) => values.get(at).map(ToString::to_string),)* }
+                match self {
+                    $(Values::$name(values) => values.get(at).map(ToString::to_string),)*
+                    Values::String(values) => values.get(at).map(|text| format!("{text:?}")),
+                }
             }
         }
 
@@ -114,6 +123,9 @@ macro_rules! values {
                 let shape = self.shape.clone();
                 match &self.values {
                     $(Values::$name(values) => Ok(TensorRef::from_array_view((shape, &values[..]))?.into()),)*
+                    Values::String(values) => {
+                        Ok(ort::value::Tensor::from_string_array((shape, &values[..]))?.into_dyn().into())
+                    }
                 }
             }
 
@@ -123,6 +135,9 @@ macro_rules! values {
                     $(Values::$name(values) => {
                         Ok(ort::value::Tensor::from_array((self.shape, values))?.into_dyn())
                     })*
+                    Values::String(values) => {
+                        Ok(ort::value::Tensor::from_string_array((self.shape, &values[..]))?.into_dyn())
+                    }
                 }
             }
 
@@ -133,6 +148,10 @@ macro_rules! values {
                         let rows = rows.iter().map(|row| &values[row * width..(row + 1) * width]);
                         Values::$name(rows.collect::<Vec<_>>().concat())
                     })*
+                    Values::String(values) => {
+                        let rows = rows.iter().map(|row| &values[row * width..(row + 1) * width]);
+                        Values::String(rows.collect::<Vec<_>>().concat())
+                    }
                 };
                 Self { shape, values }
             }
@@ -143,7 +162,10 @@ macro_rules! values {
                 let (shape, values) = $(if ty == <$rust as ort::value::IntoTensorElementType>::into_tensor_element_type() {
                     let (shape, values) = value.try_extract_tensor::<$rust>()?;
                     (shape, Values::$name(values.to_vec()))
-                } else)* {
+                } else)* if ty == ort::value::TensorElementType::String {
+                    let (shape, values) = value.try_extract_strings()?;
+                    (shape, Values::String(values))
+                } else {
                     return Ok(None);
                 };
                 let shape = shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>();
@@ -268,7 +290,7 @@ impl Array {
         self.shape == other.shape && self.values.is_same(&other.values)
     }
 
-    /// Returns the bytes of the elements, little-endian; a bool takes one byte.
+    /// Returns the bytes of the elements, little-endian; a bool takes one byte, and a string ends in a 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.values.to_bytes()
     }

@@ -96,6 +96,8 @@ pub enum Verdict {
         seed: u64,
         /// The error from which values drift apart.
         tolerance: f64,
+        /// What a verification says of the outputs.
+        outputs: Outputs,
         /// The values, in the order in which the second model computes them.
         layers: Vec<Layer>,
         /// As in `Runs`.
@@ -139,6 +141,18 @@ pub enum Verdict {
     },
 }
 
+/// What a verification says of the outputs of two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outputs {
+    /// They are equal or close.
+    Agree,
+    /// They differ, or the second model fails.
+    Differ,
+    /// The runtime cannot judge them.
+    NotJudged,
+}
+
 /// One run: the sizes of symbols, the seed, and the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run<T> {
@@ -171,18 +185,19 @@ pub struct Blame {
 }
 
 impl Verdict {
-    /// Returns whether the model runs, both models are equal or close, or values were compared or recorded as requested.
+    /// Returns whether the model runs, both models are equal or close, or values were recorded as requested.
     pub fn is_fine(&self) -> bool {
-        use Verdict::{ByLayer, Close, Equal, Ranges, Runs};
-        matches!(self, Runs { .. } | Equal { .. } | Close { .. } | ByLayer { .. } | Ranges { .. })
+        self.code().is_none()
     }
 
     /// Returns the code of a verdict that is not fine, as an error.
     pub fn code(&self) -> Option<Code> {
         match self {
-            Verdict::NotVerifiable { .. } => Some(Code::NotVerifiable),
+            Verdict::NotVerifiable { .. } | Verdict::ByLayer { outputs: Outputs::NotJudged, .. } => {
+                Some(Code::NotVerifiable)
+            }
             Verdict::OtherInterface { .. } => Some(Code::InterfaceDiffers),
-            Verdict::Differs { .. } => Some(Code::Differs),
+            Verdict::Differs { .. } | Verdict::ByLayer { outputs: Outputs::Differ, .. } => Some(Code::Differs),
             Verdict::Fails { .. } => Some(Code::ModelFails),
             _ => None,
         }

@@ -9,7 +9,7 @@ use crate::progress::OnRun;
 use crate::ranges::ranges;
 use crate::runs::judge;
 use crate::tolerance::{Arithmetic, has_accuracy_level_4};
-use crate::verdict::Verdict;
+use crate::verdict::{Outputs, Verdict};
 use crate::{Reason, Runtime, VerifyError};
 use netwright_ir::{Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,7 @@ pub struct Options {
     /// tolerance is given; otherwise an output beyond the tolerance is not accepted.
     pub min_cosine: Option<f64>,
     /// Whether to compare the values that two models have in common, in the order in which the second one computes them,
-    /// for the sizes and inputs for which outputs differ, instead of judging the outputs. The verdict is
-    /// [`Verdict::ByLayer`].
+    /// for the sizes and inputs for which outputs differ. The verdict is [`Verdict::ByLayer`].
     pub by_layer: bool,
     /// The values of the first model to record the largest magnitudes of, instead of judging the outputs; if there are any,
     /// the verdict is [`Verdict::Ranges`].
@@ -254,7 +253,12 @@ pub(crate) fn with_fallback(
 ) -> Result<Verdict, VerifyError> {
     let Judged { verdict: first, is_narrow } = judge(options)?;
     let Some(fallback) = &options.fallback else { return Ok(first) };
-    let is_open = matches!(first, Verdict::NotVerifiable { .. } | Verdict::Fails { runtime: Some(_), .. });
+    let is_open = matches!(
+        first,
+        Verdict::NotVerifiable { .. }
+            | Verdict::Fails { runtime: Some(_), .. }
+            | Verdict::ByLayer { outputs: Outputs::NotJudged, .. }
+    );
     let is_to_be_seconded = is_narrow && first.is_fine();
     if !(is_open || is_to_be_seconded) {
         return Ok(first);

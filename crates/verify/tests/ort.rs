@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use models::{With, bytes, floats, graph, integers, model, node};
 use netwright_verify::{Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime, Session, Values, verify_models};
 use std::path::Path;
-use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
+use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 /// Returns ONNX Runtime if it is installed.
 fn installed() -> Option<Runtime> {
@@ -43,7 +43,7 @@ where
 #[test]
 fn every_element_type_is_passed_through() {
     let Some(runtime) = installed() else { return };
-    let cases: [[Values; 2]; 13] = [
+    let cases: [[Values; 2]; 14] = [
         with_none(vec![true, false]),
         with_none(vec![1_u8, 255]),
         with_none(vec![-1_i8, 127]),
@@ -57,6 +57,7 @@ fn every_element_type_is_passed_through() {
         with_none(vec![bf16::from_f32(0.5), bf16::MAX]),
         with_none(vec![0.1_f32, f32::MIN_POSITIVE]),
         with_none(vec![0.1_f64, f64::MAX]),
+        [Values::String(vec!["a".to_owned(), "ü\"".to_owned()]), Values::String(vec![])],
     ];
     for [values, none] in cases {
         let (element, count) = (values.element(), values.len());
@@ -70,6 +71,30 @@ fn every_element_type_is_passed_through() {
             assert_eq!(outputs, [("y".to_owned(), array)], "{element}");
         }
     }
+}
+
+#[test]
+fn strings_are_compared() {
+    let Some(runtime) = installed() else { return };
+    let looked_up = |names: [&str; 3]| {
+        let names = names.map(|name| name.as_bytes().to_vec()).to_vec();
+        let table = TensorProto {
+            name: "names".to_owned(),
+            dims: vec![3],
+            data_type: 8,
+            string_data: names,
+            ..Default::default()
+        };
+        let mut graph = graph(&["k: i64[n]"], &["y: string[n]"], vec![node("y = Gather(names, k)")]);
+        graph.initializer = vec![table];
+        file("a.onnx", graph)
+    };
+    let options = Options::default().with_runtime(runtime);
+    let judge =
+        |b: [&str; 3]| verify_models(&looked_up(["a", "b", "c"]), Some(&looked_up(b)), &options).expect("a verdict");
+    let (same, other) = (judge(["a", "b", "c"]), judge(["a", "b", "d"]));
+    assert!(same.is_fine(), "{same}");
+    assert!(!other.is_fine() && other.to_string().contains(r#""c" against "d""#), "{other}");
 }
 
 /// `y = gelu(x * w)`
