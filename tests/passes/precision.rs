@@ -793,6 +793,31 @@ fn bodies() {
     }
 }
 
+/// The largest number of a weight decides, and a bias is added to larger numbers.
+#[test]
+fn weights_that_vanish() {
+    for (largest, expected) in [(1e-31, true), (6e-5, true), (6.2e-5, false), (0.0, false)] {
+        let body = format!(
+            "%w = parameter [0.0, {largest:?}, -{largest:?}, 1e-37] : f32[2, 2]
+             %c = parameter [1e-31, 0.0] : f32[2]
+             %y = gemm %x, %w, %c : f32[n, 2]
+             %z = relu %y : f32[n, 2]
+             return %z"
+        );
+        let original = graph("%x: f32[n, 2]", &body);
+        let mut converted = model(&original);
+        let report = optimize(&mut converted, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{error}"));
+        let why = format!("%w has no number of a magnitude above {largest:.1e}, which loses digits in f16");
+        let is_kept = report.declined.iter().any(|event| event.note.contains(&why));
+        assert_eq!(is_kept, expected, "{largest}: {:?}", report.declined);
+        let node =
+            |kind| converted.graph.schedule().into_iter().find(|id| converted.graph.node(*id).op().kind() == kind);
+        let products = node(OpKind::Gemm).into_iter().flat_map(|id| converted.graph.results(id));
+        let types: Vec<_> = products.map(|value| converted.graph.fact(value).element()).collect();
+        assert_eq!(types, [Some(if expected { ElementType::F32 } else { ElementType::F16 })], "{largest}");
+    }
+}
+
 /// Before opset 16, an If has no results in bf16.
 #[test]
 fn branches_of_an_older_opset() {

@@ -381,6 +381,29 @@ impl Planner<'_> {
             _ => None,
         }
         .or_else(|| self.outside(id, operands))
+        .or_else(|| self.below(id, operands))
+    }
+
+    /// Why a product or lookup is in `f32` because all numbers of a weight are so small that the narrow type rounds even
+    /// the largest by more than a share of its digits, as it rounds no normal number. Biases are added to larger numbers.
+    fn below(&self, id: NodeId, operands: &[Value]) -> Own {
+        let (graph, to) = (self.graph, self.context.to);
+        let kind = graph.node(id).op().kind();
+        if !is_product(kind) && !is_lookup(kind) {
+            return None;
+        }
+        let bias = graph.operand(id, 2).filter(|_| kind != OpKind::Einsum).map(|bias| ultimate(graph, bias));
+        let least = if to == ElementType::F16 { 2_f64.powi(-14) } else { f32::MIN_POSITIVE.into() };
+        let weights = operands.iter().map(|operand| ultimate(graph, *operand)).filter(|inner| Some(*inner) != bias);
+        let mut weights = weights.filter_map(|inner| Some((inner, graph.tensor(inner)?)));
+        weights.find_map(|(inner, tensor)| {
+            // Of most weights, only the first rows are read.
+            let most = if tensor.element() == to { None } else { tensor.magnitude_from(least).ok() };
+            let most = most.filter(|most| *most > 0.0 && *most < least)?;
+            let text = tensors::number_text(graph, inner, tensor);
+            let why = format!("{text} has no number of a magnitude above {most:.1e}, which loses digits in {to}");
+            Some((why, Some(State::Statistic)))
+        })
     }
 
     /// Why a node is in `f32` because of an element of a tensor. Elements of small tensors are limited when they are
