@@ -411,7 +411,8 @@ fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBu
     }
     let folder = args.output.join(&args.layout.folder);
     let pieces = if is_merged {
-        vec![Piece::One(Part::Encoder), Piece::MergedDecoder]
+        // Decoders that cannot be merged are an error before a file is written.
+        vec![Piece::MergedDecoder, Piece::One(Part::Encoder)]
     } else {
         asked.map_or_else(|| model.parts().to_vec(), |part| vec![part]).into_iter().map(Piece::One).collect()
     };

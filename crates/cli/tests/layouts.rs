@@ -75,6 +75,8 @@ fn folders_have_what_clients_open() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.success(), is_written, "{error}");
         assert!(is_written || error.contains("help: quantize for the target ort (--target ort)"), "{error}");
+        // A refused decoder leaves no encoder.
+        assert_eq!(folder.path().join("int8/encoder_model.onnx").exists(), is_written);
     }
     let added = |path: &str| std::fs::read_to_string(folder.path().join(path)).expect("read");
     let config = added("browser/config.json");
