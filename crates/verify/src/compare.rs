@@ -108,7 +108,8 @@ impl Products {
     }
 }
 
-/// The element with the largest error.
+/// The element with the largest error, or that with the largest error outside the rows that masks hide if these are set
+/// apart as [rounding](RoundingEvidence::other_rows).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Worst {
     /// Its index on each axis.
@@ -119,6 +120,13 @@ pub struct Worst {
     pub b: String,
     /// `|a - b| / max(|a|, scale)`; `None` for integers and values that are not finite.
     pub error: Option<f64>,
+}
+
+impl Worst {
+    pub(crate) fn new(a: &Array, b: &Array, at: usize, error: Option<f64>) -> Self {
+        let text = |array: &Array| array.any().text(at).unwrap_or_default();
+        Self { index: a.index(at), a: text(a), b: text(b), error }
+    }
 }
 
 /// A difference beyond the tolerance that disappears when both models compute in f64.
@@ -231,8 +239,7 @@ fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64, place
         (Some(left), Some(right)) => comparison.floats(&left, &right, tolerance, places),
         _ => differing(a.any(), b.any()),
     };
-    let text = |array: &Array, at| array.any().text(at).unwrap_or_default();
-    comparison.worst = worst.map(|(at, error)| Worst { index: a.index(at), a: text(a, at), b: text(b, at), error });
+    comparison.worst = worst.map(|(at, error)| Worst::new(a, b, at, error));
     comparison.difference = (count > 0).then_some(Difference::Elements { count });
     comparison
 }
@@ -376,7 +383,11 @@ impl fmt::Display for Comparison {
             write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
         if let Some(RoundingEvidence { observed, twins, rounded_weights, noise, other_rows }) = self.rounding {
-            write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} when both models compute in f64")?;
+            let rows = if other_rows.is_some() { " of rows that a mask hides" } else { "" };
+            write!(
+                f,
+                "; rounding: the error{rows} is {observed:.1e}, and {twins:.1e} when both models compute in f64"
+            )?;
             if rounded_weights {
                 f.write_str(" with weights rounded to the narrowest type")?;
             }

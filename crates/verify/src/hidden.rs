@@ -1,6 +1,7 @@
 //! The rows that masks hide: what a model computes for padding has no meaning, and in narrow types often no digits.
 
 use crate::Array;
+use crate::compare::Worst;
 use crate::file::{ModelFile, Port};
 use crate::inputs::{Role, role};
 use crate::uses::Graphs;
@@ -37,9 +38,9 @@ impl Hidden {
         Self { masks: masks.filter_map(read).collect(), outputs: model.outputs().to_vec(), has_past }
     }
 
-    /// Returns the largest error of an output outside the rows that masks hide, relative to `scale`, if that within them is
-    /// larger.
-    pub(crate) fn error_outside(&self, output: &str, [a, b]: [&[(String, Array)]; 2], scale: f64) -> Option<f64> {
+    /// Returns the element of an output with the largest error outside the rows that masks hide, relative to `scale`, if the
+    /// error within them is larger.
+    pub(crate) fn worst_outside(&self, output: &str, [a, b]: [&[(String, Array)]; 2], scale: f64) -> Option<Worst> {
         let find = |all: &'_ [(String, Array)]| all.iter().position(|(name, _)| name == output);
         let (a, b) = (&a.get(find(a)?)?.1, &b.get(find(b)?)?.1);
         // The axis of the tokens has no fixed size.
@@ -47,15 +48,17 @@ impl Hidden {
         let axis = (1..dims.len()).find(|axis| dims[*axis].known().is_none());
         let (left, right) = (a.any().floats()?, b.any().floats()?);
         let errors: Vec<f64> = left.iter().zip(&*right).map(|(a, b)| (a - b).abs() / a.abs().max(scale)).collect();
-        let largest =
-            |errors: &mut dyn Iterator<Item = f64>| errors.filter(|error| error.is_finite()).fold(0.0, f64::max);
-        let all = largest(&mut errors.iter().copied());
+        let largest = |is_counted: &dyn Fn(usize) -> bool| {
+            let counted = errors.iter().copied().enumerate().filter(|(at, error)| error.is_finite() && is_counted(*at));
+            counted.max_by(|(_, a), (_, b)| a.total_cmp(b))
+        };
         // A mask of other tokens, such as those of an encoder, hides a row if it hides all of them.
         let axis_of = |mask: &Mask| axis.filter(|axis| mask.is_of(&dims[*axis], self.has_past));
         let hidden: Vec<_> = self.masks.iter().filter_map(|mask| mask.hides(a.shape(), axis_of(mask))).collect();
         let is_kept = |at: usize| hidden.iter().all(|is_hidden| !is_hidden(at));
-        let others = largest(&mut errors.iter().enumerate().filter(|(at, _)| is_kept(*at)).map(|(_, error)| *error));
-        Some(others).filter(|others| *others < all)
+        let (at, error) = largest(&is_kept)?;
+        let is_set_apart = largest(&|_| true).is_some_and(|(_, all)| error < all);
+        is_set_apart.then(|| Worst::new(a, b, at, Some(error)))
     }
 }
 
@@ -122,7 +125,9 @@ mod tests {
             let masks = vec![mask.clone()];
             let (a, b) = ([("y".to_owned(), a)], [("y".to_owned(), b)]);
             let hidden = Hidden { masks, outputs: vec![port], has_past: names.contains("total") };
-            hidden.error_outside("y", [&a, &b], 1.0).is_some_and(|error| error > 0.0 && error < 0.01)
+            let worst = hidden.worst_outside("y", [&a, &b], 1.0);
+            worst
+                .is_some_and(|worst| worst.error.is_some_and(|error| error > 0.0 && error < 0.01) && worst.b == "1.001")
         };
         assert!(found(&kept, "batch seq 2", &[2, 3, 2], &[6, 7]));
         assert!(!found(&kept, "batch seq 2", &[2, 3, 2], &[6, 8]), "the second token of the second sequence");

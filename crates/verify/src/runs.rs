@@ -471,7 +471,9 @@ impl Judge<'_> {
             if is_small || explained.is_some() {
                 let rounded_weights = in_f64.is_none();
                 let hidden = hidden.get_or_insert_with(|| Hidden::new(self.a, &case.inputs));
-                let other_rows = hidden.error_outside(&output.output, [a, b], output.scale);
+                let outside = hidden.worst_outside(&output.output, [a, b], output.scale);
+                let other_rows = outside.as_ref().and_then(|worst| worst.error);
+                output.worst = outside.or(output.worst.take());
                 let noise = explained;
                 output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise, other_rows });
                 output.difference = None;

@@ -343,10 +343,20 @@ fn rounding_in_f16_is_what_noise_explains() {
     for (a, b) in [(masked(F32), masked(F16)), (masked(F16), masked(F32))] {
         let verdict = judge(&a, &b, false);
         assert!(noise(&verdict), "{verdict}");
-        let text = verdict.to_string();
+        let text = format!("{verdict:#}");
         assert!(text.contains("; noise in the last bits of the narrowest type has an effect of "), "{text}");
         assert!(text.contains(" rows that a mask hides"), "{text}");
-        assert!(text.contains("; the error outside the rows that masks hide is "), "{text}");
+        // The element that is shown is not one of rows that are set apart.
+        let Verdict::Equal { runs, .. } = &verdict else { panic!("{verdict}") };
+        let apart = runs.iter().flat_map(|run| &run.outputs);
+        let apart = apart.filter_map(|output| Some((output, output.rounding?.other_rows?))).collect::<Vec<_>>();
+        assert!(!apart.is_empty(), "{text}");
+        for (output, error) in apart {
+            let text = output.to_string();
+            assert_eq!(output.worst.as_ref().and_then(|worst| worst.error), Some(error), "{text}");
+            assert!(text.contains("; rounding: the error of rows that a mask hides is "), "{text}");
+            assert!(text.contains("; the error outside the rows that masks hide is "), "{text}");
+        }
     }
 
     // A weight that is stored in f16, in a difference that leaves few of its digits.
