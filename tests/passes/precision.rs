@@ -798,7 +798,7 @@ fn bodies() {
 fn weights_that_vanish() {
     for (largest, expected) in [(1e-31, true), (6e-5, true), (6.2e-5, false), (0.0, false)] {
         let body = format!(
-            "%w = parameter [0.0, {largest:?}, -{largest:?}, 1e-37] : f32[2, 2]
+            "%w = parameter [0.0, {largest:?}, -{largest:?}, 0.0] : f32[2, 2]
              %c = parameter [1e-31, 0.0] : f32[2]
              %y = gemm %x, %w, %c : f32[n, 2]
              %z = relu %y : f32[n, 2]
