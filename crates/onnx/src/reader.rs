@@ -225,24 +225,25 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, Read
 pub fn expect_model(path: impl AsRef<Path>) -> Result<(), ReadError> {
     let path = path.as_ref();
     let bytes = frames::read(&Source::open(path)?)?;
-    let decoded = wire::scan(&schema::MODEL, &bytes).map_err(ReadProblem::from).and_then(|_| proto(bytes));
+    let decoded = wire::scan(&schema::MODEL, &bytes)
+        .map_err(ReadProblem::from)
+        .and_then(|_| graph(&mut ModelProto::decode(bytes)?));
     decoded.map(drop).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
 }
 
-/// Decodes a file that was scanned; returns the graph apart.
-fn proto(bytes: Bytes) -> Result<(ModelProto, GraphProto), ReadProblem> {
-    let mut proto = ModelProto::decode(bytes)?;
-    let graph = proto.graph.take().ok_or_else(|| ReadProblem::Graph("the model has no graph".to_owned()))?;
-    Ok((proto, graph))
+/// Takes the graph of a model.
+fn graph(proto: &mut ModelProto) -> Result<GraphProto, ReadProblem> {
+    proto.graph.take().ok_or_else(|| ReadProblem::Graph("the model has no graph".to_owned()))
 }
 
 fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions) -> Result<Model, ReadProblem> {
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
         return Err(ReadProblem::UnknownField(field));
     }
-    let (mut proto, graph) = proto(bytes.clone())?;
+    let mut proto = ModelProto::decode(bytes.clone())?;
     let ir_version = proto.ir_version.filter(|version| (1..=IR_VERSION).contains(version));
     let ir_version = ir_version.ok_or(ReadProblem::IrVersion { found: proto.ir_version })?;
+    let graph = graph(&mut proto)?;
     let mut opsets = imports(&proto.opset_import)?;
     let opset = opsets.get("").copied();
     let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || is_opaque_opset(opset));
@@ -272,6 +273,10 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
         let what = format!("the model does not import the operator set {CONTRIB:?}; assuming version 1, the only one");
         context.warn(ReadProblem::Node { node: node_text(node), what })?;
         opsets.insert(CONTRIB.to_owned(), 1);
+    }
+    if let Some(name) = names::hidden_by_result(&graph) {
+        let what = format!("{name:?} is the name of a result in a body and of a value around it, which ONNX forbids");
+        context.warn(ReadProblem::Graph(what))?;
     }
     let keep = opset.is_some_and(is_opaque_opset);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };

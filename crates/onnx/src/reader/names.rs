@@ -30,11 +30,16 @@ fn reads(node: &NodeProto) -> Vec<&str> {
 
 /// Returns the names that a graph defines.
 pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let nodes = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    sources(graph).chain(nodes).filter(|name| !name.is_empty())
+}
+
+/// Returns the names of inputs and initializers.
+fn sources(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let inputs = graph.input.iter().filter_map(|input| input.name.as_deref());
     let dense = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
     let sparse = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref()?.name.as_deref());
-    let nodes = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    inputs.chain(dense).chain(sparse).chain(nodes).filter(|name| !name.is_empty())
+    inputs.chain(dense).chain(sparse)
 }
 
 /// Returns the names that a graph reads and does not define, each once, in the order of their first use.
@@ -46,6 +51,37 @@ pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
     let read = graph.node.iter().flat_map(reads).chain(outputs);
     let mut seen = HashSet::default();
     read.filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
+}
+
+/// Returns a name that a node in a body gives its result although a value has it that the body can read: an input, an
+/// initializer or an earlier result of a graph around it. ONNX forbids that, though not for a body's inputs and
+/// initializers.
+pub(super) fn hidden_by_result(graph: &GraphProto) -> Option<&str> {
+    if !graph.node.iter().any(|node| bodies(node).next().is_some()) {
+        return None;
+    }
+    let mut visible = HashSet::default();
+    hidden_from(graph, &mut visible)
+}
+
+/// Recurses on bodies, whose depth the scan of the file has bounded.
+fn hidden_from<'p>(graph: &'p GraphProto, visible: &mut HashSet<&'p str>) -> Option<&'p str> {
+    let mut own: Vec<&str> = sources(graph).filter(|name| visible.insert(name)).collect();
+    for node in &graph.node {
+        for body in bodies(node) {
+            let results = body.node.iter().flat_map(|node| &node.output).map(String::as_str);
+            let mut results = results.filter(|name| !name.is_empty());
+            let hides = results.find(|name| visible.contains(name)).or_else(|| hidden_from(body, visible));
+            if hides.is_some() {
+                return hides;
+            }
+        }
+        own.extend(node.output.iter().map(String::as_str).filter(|name| visible.insert(name)));
+    }
+    for name in own {
+        visible.remove(name);
+    }
+    None
 }
 
 /// Orders the nodes, each after those whose results it reads, otherwise in the order of the file. `sources` are the

@@ -419,7 +419,7 @@ impl Emitter<'_, '_, '_> {
             for body in value.bodies() {
                 let (own, rest) = captured.split_at(body.captures().len().min(captured.len()));
                 captured = rest;
-                let body = self.body(body, own)?;
+                let body = self.body(id, body, own)?;
                 if proto.r#type == Some(AttributeType::Graph.into()) {
                     proto.g = Some(Box::new(body));
                 } else {
@@ -468,10 +468,10 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// Emits a body; `captured` are the names of what it captures.
-    fn body(&mut self, body: &Graph, captured: &[Arc<str>]) -> Result<GraphProto, WriteError> {
+    /// Emits a body of a node; `captured` are the names of what it captures.
+    fn body(&mut self, id: NodeId, body: &Graph, captured: &[Arc<str>]) -> Result<GraphProto, WriteError> {
         let schedule = schedule(body)?;
-        let names = ValueNames::of_body(body, &schedule, captured, &self.names)?;
+        let names = ValueNames::of_body(body, &schedule, captured, &self.names, id)?;
         let mut node = vec![];
         let (proto, names) = self.file.emit(body, &schedule, names, &mut |it| node.push(it))?;
         let inner: Vec<_> = names.into_all().collect();

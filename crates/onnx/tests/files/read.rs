@@ -263,7 +263,15 @@ fn declared_shapes_that_are_wrong() {
         };
         NodeProto { attribute: vec![branch("then_branch"), branch("else_branch")], ..node("If", &["c"], &[to]) }
     };
-    let cases: [(Change<'_>, &str, [&str; 2]); 9] = [
+    let cases: [(Change<'_>, &str, [&str; 2]); 10] = [
+        (
+            &|graph| {
+                graph.input.push(typed("c", 9, &[]));
+                graph.node = vec![node("Abs", &["x"], &["a"]), branches("y", node("Neg", &["a"], &["x"]))];
+            },
+            "\"x\" is the name of a result in a body and of a value around it, which ONNX forbids",
+            ["f32[2]", "f32[2]"],
+        ),
         (
             &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),
             "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but inferred as f32[2]",

@@ -306,6 +306,61 @@ fn names_that_need_renaming_or_quoting() {
     );
 }
 
+/// ONNX Runtime refuses a result in a body that has the name of a value that the body can read.
+#[test]
+fn results_in_bodies_have_other_names_than_values_around_them() {
+    // The branch of `y` has the name of an earlier value, that of `z` the name of an input and that of `z`, which it cannot
+    // read.
+    let text = "g(%c: bool[], %x: f32[2]) {
+  %a = neg %x : f32[2]
+  %y = if %c {then_branch = graph t(; %k: f32[2] = %x) {
+    %a = abs %k : f32[2]
+    return %a
+  }, else_branch = graph e(; %k: f32[2] = %a) {
+    %e = exp %k : f32[2]
+    return %e
+  }} : f32[2]
+  %z = if %c {then_branch = graph t(; %k: f32[2] = %y) {
+    %x = abs %k : f32[2]
+    return %x
+  }, else_branch = graph e(; %k: f32[2] = %y) {
+    %z = exp %k : f32[2]
+    return %z
+  }} : f32[2]
+  return %z
+}";
+    let names = |text: &str| {
+        let mut model = model(17, text);
+        model.opsets.insert("com.microsoft".to_owned(), 1);
+        let bytes = to_bytes(&model).unwrap();
+        assert_eq!(read_bytes(&bytes).unwrap().warnings, [""; 0]);
+        let found = onnx_protobuf::ModelProto::parse_from_bytes(&bytes).unwrap();
+        let results = |nodes: &[onnx_protobuf::NodeProto]| -> Vec<String> {
+            nodes.iter().flat_map(|node| node.output.clone()).collect()
+        };
+        let bodies = found.graph.node.iter().flat_map(|node| &node.attribute).filter(|it| it.g.is_some());
+        let inner: Vec<_> = bodies.map(|it| results(&it.g.node)).collect();
+        (results(&found.graph.node), inner.concat())
+    };
+    let (outer, inner) = names(text);
+    assert_eq!(outer, ["a", "y", "z"]);
+    assert_eq!(inner, ["a.1", "e", "x.1", "z"]);
+
+    // ONNX Runtime finds the outputs of the bodies of its own operators by name.
+    let search = "g(%x: f32[2]) {
+  %logits = neg %x : f32[2]
+  %y = \"com.microsoft::BeamSearch@1\" %logits {decoder = graph d(%ids: f32[2]) {
+    %logits = abs %ids : f32[2]
+    return %logits
+  }} : i32[*]
+  return %y
+}";
+    assert_eq!(names(search), (vec!["logits.1".to_owned(), "y".to_owned()], vec!["logits".to_owned()]));
+    let of_input = search.replace("%x", "%logits").replace("%logits = neg", "%n = neg").replace("\" %logits", "\" %n");
+    let error = to_bytes(&model(17, &of_input)).unwrap_err().to_string();
+    assert_eq!(error.lines().next(), Some("\"logits\" is the name of two inputs or outputs"));
+}
+
 #[test]
 fn models_that_cannot_be_written_are_errors() {
     let check = |opset: i64, text: &str, expected: &str| {

@@ -15,6 +15,8 @@ pub(super) struct ValueNames<'p> {
     captured: HashSet<Arc<str>>,
     /// The names in bodies, which no new value may have.
     inner: HashSet<Arc<str>>,
+    /// The names of outputs of bodies that keep them, which no value may have that can get another name.
+    kept: HashSet<Arc<str>>,
     pub(super) outputs: HashSet<Arc<str>>,
     /// The names of the outputs in order.
     pub(super) results: Vec<Arc<str>>,
@@ -31,6 +33,7 @@ impl<'p> ValueNames<'p> {
             taken: HashSet::default(),
             captured: HashSet::default(),
             inner: HashSet::default(),
+            kept: HashSet::default(),
             outputs: HashSet::default(),
             results: vec![],
             copies: vec![],
@@ -41,8 +44,13 @@ impl<'p> ValueNames<'p> {
     /// are taken.
     pub(super) fn of(graph: &'p Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
         let mut names = ValueNames::new(graph, None);
+        names.reserve_outputs(schedule);
         for input in graph.inputs() {
-            names.claim(input, graph.value_name(input))?;
+            let name = graph.value_name(input);
+            if names.kept.contains(name) {
+                return Err(WriteError::Duplicate { name: name.to_string() });
+            }
+            names.claim(input, name)?;
         }
         // Captures of functions and training steps are values of the model's graph, under their names there.
         for capture in graph.captures() {
@@ -65,26 +73,40 @@ impl<'p> ValueNames<'p> {
         Ok(names)
     }
 
-    /// Assigns names in a body; `captured` are the names, around the body, of what it captures. Its inputs and outputs
-    /// keep their names, by which some operators find them, and which hide those of values around the body that it does
-    /// not capture.
+    /// Assigns names in the body of a node; `captured` are the names, around the body, of what it captures.
+    ///
+    /// Its inputs keep their names, which hide those of values around the body that it does not capture. A result may
+    /// hide none, except the results of the node itself: ONNX requires different names. Its outputs get other names
+    /// then, unless the operator [finds them by name](finds_outputs_by_name).
     pub(super) fn of_body(
         graph: &'p Graph,
         schedule: &[NodeId],
         captured: &[Arc<str>],
         around: &'p ValueNames<'p>,
+        node: NodeId,
     ) -> Result<Self, WriteError> {
         let mut names = ValueNames::new(graph, Some(around));
+        names.reserve_outputs(schedule);
         names.of.extend(graph.captures().zip(captured.iter().cloned()));
         names.captured = captured.iter().cloned().collect();
+        let keeps = finds_outputs_by_name(around.graph.node(node).op());
+        let own: Vec<Arc<str>> = around.graph.results(node).map(|value| around.name(value)).collect();
         for input in graph.inputs() {
             let name = names.interface(graph.value_name(input));
             names.taken.insert(name.clone());
             names.of.insert(input, name);
         }
         for output in graph.outputs() {
-            let input = matches!(graph.op(output.value), Op::Input) && *graph.value_name(output.value) == output.name;
-            let name = if input { names.name(output.value) } else { names.interface(&output.name) };
+            let keeps_name = *graph.value_name(output.value) == output.name;
+            let name = match graph.op(output.value) {
+                Op::Input if keeps_name => names.name(output.value),
+                Op::Parameter(_) | Op::SparseParameter(_) if keeps_name => names.interface(&output.name),
+                _ if keeps => names.interface(&output.name),
+                _ => Self::unused(&output.name, |name| {
+                    let hides = || around.is_taken(name) && !own.iter().any(|own| **own == *name);
+                    names.taken.contains(name) || names.captured.contains(name) || hides()
+                }),
+            };
             names.output(output.value, name)?;
         }
         names.rest(schedule);
@@ -160,7 +182,7 @@ impl<'p> ValueNames<'p> {
 
     /// Returns a name for a value with this name in the IR; bodies beside one another may share names.
     fn own(&mut self, base: &Arc<str>) -> Arc<str> {
-        let name = Self::unused(base, |name| self.is_taken(name));
+        let name = Self::unused(base, |name| self.is_taken(name) || self.kept.contains(name));
         self.taken.insert(name.clone());
         name
     }
@@ -172,7 +194,7 @@ impl<'p> ValueNames<'p> {
 
     /// Returns a name for a new value.
     pub(super) fn fresh(&mut self, base: &Arc<str>) -> Arc<str> {
-        let name = Self::unused(base, |name| self.is_taken(name) || self.is_inner(name));
+        let name = Self::unused(base, |name| self.is_taken(name) || self.is_inner(name) || self.kept.contains(name));
         self.taken.insert(name.clone());
         name
     }
@@ -186,8 +208,27 @@ impl<'p> ValueNames<'p> {
         self.taken.into_iter().chain(self.inner)
     }
 
+    /// Reserves the names of outputs of bodies that [are found by them](finds_outputs_by_name).
+    fn reserve_outputs(&mut self, schedule: &[NodeId]) {
+        let graph = self.graph;
+        let mut pending: Vec<&Op> = schedule.iter().map(|&id| graph.node(id).op()).collect();
+        while let Some(op) = pending.pop() {
+            for body in op.bodies() {
+                if finds_outputs_by_name(op) {
+                    self.kept.extend(body.outputs().iter().map(|output| output.name.clone()));
+                }
+                pending.extend(body.schedule().into_iter().map(|id| body.node(id).op()));
+            }
+        }
+    }
+
     /// Reserves names of a body, so that no new value has them.
     pub(super) fn reserve(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
         self.inner.extend(names);
     }
+}
+
+/// Whether an operator finds the outputs of its bodies by name, as BeamSearch of ONNX Runtime does.
+fn finds_outputs_by_name(op: &Op) -> bool {
+    matches!(op, Op::Opaque(opaque) if !opaque.domain.is_empty())
 }
