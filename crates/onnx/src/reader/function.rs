@@ -6,6 +6,7 @@
 
 use super::graph::{NodeNames, Reader, Scope, Surroundings};
 use super::{Context, ReadProblem, attribute, graph, imports, names, notes};
+use crate::standard;
 use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
 use netwright_ir::infer::Call;
 use netwright_ir::{Function, HashMap, Name, Notes, Op, Value};
@@ -23,7 +24,7 @@ const MAX_EXPANDED: u64 = 1_000_000;
 /// The functions of a file.
 pub(super) struct Functions {
     all: Vec<Callable>,
-    /// The index of each function by domain, name and overload.
+    /// The index of each function that can be called, by domain, name and overload.
     index: HashMap<(String, String, String), usize>,
     /// The number of nodes of each function, with those of the functions that it calls.
     expanded: Vec<u64>,
@@ -53,6 +54,8 @@ impl Functions {
             }
             functions.all.push(Callable { proto, opsets, order });
         }
+        // Runtimes run an operator of the standard, not a function of its name.
+        functions.index.retain(|(domain, name, _), _| !domain.is_empty() || standard::since(name).is_none());
         let order = functions.order()?;
         functions.expanded = vec![0; functions.all.len()];
         for at in order.into_iter().rev() {

@@ -1,9 +1,9 @@
 //! Reading of graphs: inputs, initializers, nodes, types.
 
-use super::{Context, ReadProblem, names, notes};
+use super::{Context, ReadProblem, domain, names, notes};
 use crate::consume::Consumed;
 use crate::types;
-use crate::wire::{AttributeProto, GraphProto, StringStringEntryProto, TensorProto};
+use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 use netwright_ir::{
     Conventions, Fact, Graph, HashMap, HashSet, Name, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
 };
@@ -50,6 +50,7 @@ pub(super) fn read<'a>(
     scope: Scope<'a>,
 ) -> Result<Graph, ReadProblem> {
     drop_replaced(&mut proto, context)?;
+    drop_unread_masks(&mut proto, scope);
     {
         let optional: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         let captured = around.captured.iter().map(|(name, _)| name.as_str());
@@ -138,6 +139,25 @@ fn drop_replaced(proto: &mut GraphProto, context: &Context<'_>) -> Result<(), Re
     }
     proto.initializer = kept;
     Ok(())
+}
+
+/// Drops the masks of Dropout that nothing reads: those of older versions have another type or unspecified elements, so no
+/// newer version can express them.
+fn drop_unread_masks(proto: &mut GraphProto, scope: Scope<'_>) {
+    let is_older = scope.opsets.get("").is_some_and(|opset| *opset < 12);
+    let has_mask = |node: &NodeProto| {
+        let is_dropout = node.op_type.as_deref() == Some("Dropout") && domain(node.domain.as_deref()).is_empty();
+        is_dropout && node.output.len() == 2 && !node.output[0].is_empty()
+    };
+    if scope.keep || !is_older || !proto.node.iter().any(has_mask) {
+        return;
+    }
+    let read: HashSet<String> = names::read(proto).map(str::to_owned).collect();
+    for node in proto.node.iter_mut().filter(|node| has_mask(node)) {
+        if !read.contains(&node.output[1]) {
+            node.output.truncate(1);
+        }
+    }
 }
 
 /// Whether two tensor types may have the same rank.

@@ -28,6 +28,12 @@ fn reads(node: &NodeProto) -> Vec<&str> {
     names
 }
 
+/// Returns the names that the nodes of a graph and its outputs read.
+pub(super) fn read(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let outputs = graph.output.iter().filter_map(|output| output.name.as_deref());
+    graph.node.iter().flat_map(reads).chain(outputs)
+}
+
 /// Returns the names that a graph defines.
 pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let nodes = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
@@ -47,10 +53,8 @@ fn sources(graph: &GraphProto) -> impl Iterator<Item = &str> {
 /// Recurses on bodies, whose depth the scan of the file has bounded.
 pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
     let own: HashSet<&str> = defined(graph).collect();
-    let outputs = graph.output.iter().filter_map(|output| output.name.as_deref());
-    let read = graph.node.iter().flat_map(reads).chain(outputs);
     let mut seen = HashSet::default();
-    read.filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
+    read(graph).filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
 }
 
 /// Returns a name that a node in a body gives its result although a value has it that the body can read: an input, an

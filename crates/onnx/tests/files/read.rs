@@ -552,3 +552,26 @@ fn operators_before_their_first_opset_are_recorded() {
     };
     assert_eq!([16, 17, 21].map(reads_early), [true, false, false]);
 }
+
+/// ONNX Runtime runs the operator.
+#[test]
+fn a_function_with_the_name_of_an_operator_is_not_called() {
+    let mut model = base();
+    model.functions = vec![wire::FunctionProto {
+        name: text("Neg"),
+        input: vec!["a".to_owned()],
+        output: vec!["b".to_owned()],
+        node: vec![node("Neg", &["a"], &["n"]), node("Abs", &["n"], &["b"])],
+        opset_import: model.opset_import.clone(),
+        ..Default::default()
+    }];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    for inline in [false, true] {
+        let options = netwright_onnx::ReadOptions::default().with_inline_functions(inline);
+        let model = netwright_onnx::read(&path, &options).unwrap();
+        assert!(model.graph.to_string().contains("%y = neg %x"), "{}", model.graph);
+        assert_eq!(model.functions.len(), usize::from(!inline));
+    }
+}
