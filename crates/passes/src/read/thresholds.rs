@@ -61,9 +61,9 @@ pub(crate) const MASKED: f64 = -1e30_f32 as f64;
 pub(crate) const ABSORBING: f64 = 1e15;
 
 /// The greatest number with which models mask: the `(1 - mask) * -10000` of BERT and GPT-2, as Hugging Face's
-/// Transformers wrote it before it used the lowest float. Scores of a trained model differ by less, so a masked key has
-/// weight 0. A number above it may be a score.
-pub(crate) const LIGHTEST: f64 = -1e4;
+/// Transformers wrote it before it used the lowest float, as `bf16` rounds it. Scores of a trained model differ by less,
+/// so a masked key has weight 0. A number above it may be a score.
+pub(crate) const LIGHTEST: f64 = -9984.0;
 
 /// A key to whose score less than this is added has no weight next to keys that are not masked: in `f32`, `exp(-104)`
 /// is 0, and the scores of one row differ by less than 896.

@@ -81,20 +81,20 @@ pub(super) fn additive(
     if plan.needs_lift(&sum) && least <= plan.limit() {
         mask = lifted(graph, root, mask, scores.guarded)?;
     }
-    if !kernel.masked_rows && sum.has_infinity() && least == f64::NEG_INFINITY {
+    if !kernel.masked_rows && sum.may_have(|number| number == f64::NEG_INFINITY) && least == f64::NEG_INFINITY {
         mask = bounded(graph, root, mask)?;
     }
     widened(graph, root, mask, sizes).map(Some)
 }
 
-/// Whether a step does not change the softmax, provided that no other step rounds coarsely.
+/// Whether a step does not change the softmax, provided that no other step has a [coarse](is_coarse) effect.
 fn is_harmless(step: &Step) -> bool {
     matches!(step.effects.as_slice(), [Effect::Add(number)] if number.abs() <= HARMLESS)
 }
 
-/// Whether a step rounds the scores to which it adds a number, but does not absorb them.
+/// Whether an effect has a number that rounds what is added to it, but does not absorb it.
 fn is_coarse(effect: &Effect, depths: Depths) -> bool {
-    matches!(effect, Effect::Add(number) if *number < SHALLOW && !depths.absorbs(*number))
+    matches!(effect, Effect::Add(number) | Effect::Fill(number) if *number < SHALLOW && !depths.absorbs(*number))
 }
 
 /// Whether an effect rounds the sum that it adds to, and does not absorb it.
@@ -223,7 +223,10 @@ impl Plan<'_> {
 
     /// Whether the runtime may skip a row for which the model computes a result.
     fn needs_lift(&self, sum: &Sum) -> bool {
-        sum.may_be_whole(|number| number <= self.limit() && !(self.guarded && number == f64::NEG_INFINITY))
+        // A row of minus infinity alone is guarded, but not one in which a greater number follows.
+        let least = if self.guarded { f64::MIN } else { f64::NEG_INFINITY };
+        sum.may_be_whole(|number| number <= self.limit())
+            && sum.may_have(|number| (least..=self.limit()).contains(&number))
     }
 }
 

@@ -168,9 +168,9 @@ impl Sum {
         self.has_unknown || self.pairs.iter().any(|pair| pair.may_be_first && is(pair.fused.number))
     }
 
-    /// Whether an entry may be minus infinity in the fused form.
-    pub(super) fn has_infinity(&self) -> bool {
-        self.has_unknown || self.pairs.iter().any(|pair| pair.fused.number == f64::NEG_INFINITY)
+    /// Whether the number of an entry in the fused form may satisfy `is`.
+    pub(super) fn may_have(&self, is: impl Fn(f64) -> bool) -> bool {
+        self.has_unknown || self.pairs.iter().any(|pair| is(pair.fused.number))
     }
 }
 
