@@ -310,7 +310,8 @@ fn limits_ratios_and_counts_were_attributes() {
     reads(7..=11, "%y = <Dropout> %x {ratio = 0.25} : f32[6, 4]", &["%y = dropout %x, 0.25 : f32[6, 4]"]);
     reads(7..=11, "%y = <Dropout> %x : f32[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
     // A mask that nothing reads is dropped.
-    reads(7..=11, "%y, %z = <Dropout> %x : f32[6, 4], bool[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
+    reads(7..=9, "%y, %z = <Dropout> %x : f32[6, 4], f32[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
+    reads(10..=11, "%y, %z = <Dropout> %x : f32[6, 4], bool[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
     reads(
         7..=9,
         "%y, %z = <TopK> %x {k = 2} : f32[6, 2], i64[6, 2]",
