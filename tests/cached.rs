@@ -411,6 +411,17 @@ fn the_last_token_is_computed_in_steps() {
     }
 }
 
+#[test]
+fn the_greatest_logit_of_each_token_is_computed_in_steps() {
+    for (keepdims, shape) in [(false, "[batch, seq]"), (true, "[batch, seq, 1]")] {
+        let after = format!(
+            "  %token = arg_max %merged {{axis = -1, keepdims = {keepdims}, select_last_index = false}} : i64{shape}
+  %y = cast %token {{to = f32}} : f32{shape}"
+        );
+        check(&after, &decoder(CAUSAL, &after));
+    }
+}
+
 fn refusal(model: &Model) -> String {
     match passes::optimize(&mut model.clone(), &options(Target::ONNX)) {
         Err(PassError::NoCache { what, help }) => format!("{what}\n  help: {help}"),
@@ -446,6 +457,25 @@ fn what_is_not_computed_step_by_step_is_refused() {
   %mask = where %is_seen, 0.0, -1e30 : f32[batch, 1, seq, seq]",
         ),
         (
+            "hides_each_token_from_itself",
+            "  %is_seen = less %keys, %queries : bool[seq, seq]
+  %mask = where %is_seen, 0.0, -1e9 : f32[seq, seq]",
+        ),
+        (
+            "hides_each_token_from_itself_by_a_triangle",
+            "  %square = concat %size, %size {axis = 0} : i64[2]
+  %ones = constant_of_shape %square {value = tensor(f32[1] [1.0])} : f32[seq, seq]
+  %seen = trilu %ones, -1 {upper = false} : f32[seq, seq]
+  %is_hidden = equal %seen, 0.0 : bool[seq, seq]
+  %mask = where %is_hidden, -1e30, 0.0 : f32[seq, seq]",
+        ),
+        (
+            "hides_each_token_from_itself_by_a_triangle_of_fills",
+            "  %square = concat %size, %size {axis = 0} : i64[2]
+  %lowest = constant_of_shape %square {value = tensor(f32[1] [-1e30])} : f32[seq, seq]
+  %mask = trilu %lowest, 0 : f32[seq, seq]",
+        ),
+        (
             "counts_from_the_end",
             "  %is_seen = less_or_equal %keys, %queries : bool[seq, seq]
   %hidden = where %is_seen, 0.0, -1e30 : f32[seq, seq]
@@ -472,6 +502,10 @@ fn what_is_not_computed_step_by_step_is_refused() {
             "mean_of_tokens",
             "  %mean = reduce_mean %merged, [1] : f32[batch, 1, 4]
   %y = sub %merged, %mean : f32[batch, seq, 4]",
+        ),
+        (
+            "greatest_token",
+            "  %y = arg_max %merged {axis = 1, keepdims = false, select_last_index = false} : i64[batch, 4]",
         ),
         ("softmax_over_tokens", "  %y = softmax %merged {axis = 1} : f32[batch, seq, 4]"),
         ("tokens_in_reverse", "  %y = slice %merged, [-1], [-9223372036854775807], [1], [-1] : f32[batch, seq, 4]"),

@@ -155,7 +155,10 @@ fn reshaped(from: &[Dim], to: &[Dim], axis: usize) -> Option<usize> {
 
 /// Returns the place of an axis that a reduction keeps.
 fn reduced(graph: &Graph, node: NodeId, axis: usize, rank: usize) -> Option<usize> {
-    let axes = graph.fact(graph.operand(node, 1)?).known_elements()?;
+    let axes = match graph.node(node).op() {
+        Op::ArgMax { axis, .. } | Op::ArgMin { axis, .. } => vec![*axis],
+        _ => graph.fact(graph.operand(node, 1)?).known_elements()?,
+    };
     let axes: Option<Vec<usize>> = axes.into_iter().map(|axis| position(axis, rank)).collect();
     let axes = axes.filter(|axes| !axes.is_empty() && !axes.contains(&axis))?;
     let keeps_axes = graph.fact(Value { node, result: 0 }).rank()? == rank;

@@ -5,7 +5,7 @@ use crate::read::masks::before_lift;
 use crate::read::numbers::Numbers;
 use crate::read::sizes::position;
 use crate::read::thresholds::{LIGHTEST, MASKED};
-use netwright_ir::{HashMap, NodeId, Op, OpKind, Value};
+use netwright_ir::{Graph, HashMap, NodeId, Op, OpKind, Value};
 
 /// The maximum number of operators between the scores and the softmax.
 const MAX_STEPS: usize = 64;
@@ -16,6 +16,15 @@ fn sum(one: f64, other: f64) -> f64 {
         (f64::INFINITY, mask) | (mask, f64::INFINITY) if mask <= MASKED => mask,
         (one, other) => one + other,
     }
+}
+
+/// The numbers of some keys of a mask.
+type Part = fn(&Graph, Value) -> Numbers;
+
+/// Upper bounds of values for some keys.
+struct Bounds {
+    numbers: Part,
+    known: HashMap<Value, f64>,
 }
 
 impl Analysis<'_> {
@@ -38,24 +47,32 @@ impl Analysis<'_> {
     /// weight: masks that are added to them, or replace them, say so, if a score is taken to be 0. No bias is 1e30 or more. A
     /// padding mask of integers holds 0 and 1.
     pub(super) fn is_causal(&self, scores: Value, scale: f64, mask: Option<Value>) -> bool {
-        let known = &mut HashMap::default();
-        let own = self.most(scores, MAX_STEPS, known) * scale;
-        let most = sum(own, mask.map_or(0.0, |mask| self.most(mask, MAX_STEPS, known)));
-        scale > 0.0 && most <= LIGHTEST
+        scale > 0.0 && self.hides(Numbers::of_later_keys, scores, scale, mask)
     }
 
-    /// Returns an upper bound of the scores of later keys, if a product of a query and a key is 0.
-    fn most(&self, value: Value, steps: usize, known: &mut HashMap<Value, f64>) -> f64 {
-        if let Some(most) = known.get(&value) {
+    /// Whether the scores of each query's own token are provably as low. Then the first token attends to none.
+    pub(super) fn hides_own_token(&self, scores: Value, scale: f64, mask: Option<Value>) -> bool {
+        self.hides(Numbers::of_own_keys, scores, scale, mask)
+    }
+
+    fn hides(&self, numbers: Part, scores: Value, scale: f64, mask: Option<Value>) -> bool {
+        let bounds = &mut Bounds { numbers, known: HashMap::default() };
+        let own = self.most(scores, MAX_STEPS, bounds) * scale;
+        sum(own, mask.map_or(0.0, |mask| self.most(mask, MAX_STEPS, bounds))) <= LIGHTEST
+    }
+
+    /// Returns an upper bound of the scores of these keys, if a product of a query and a key is 0.
+    fn most(&self, value: Value, steps: usize, bounds: &mut Bounds) -> f64 {
+        if let Some(most) = bounds.known.get(&value) {
             return *most;
         }
-        let most = self.most_of(value, steps, known);
-        known.insert(value, most);
+        let most = self.most_of(value, steps, bounds);
+        bounds.known.insert(value, most);
         most
     }
 
-    fn most_of(&self, value: Value, steps: usize, bounds: &mut HashMap<Value, f64>) -> f64 {
-        let graph = self.graph;
+    fn most_of(&self, value: Value, steps: usize, bounds: &mut Bounds) -> f64 {
+        let (graph, numbers) = (self.graph, bounds.numbers);
         match self.state(value) {
             State::Token(Tokens { row: Some(row), keys, .. }) => {
                 let Some(rank) = graph.fact(value).rank() else { return f64::INFINITY };
@@ -67,7 +84,7 @@ impl Analysis<'_> {
             State::Free(_) => {
                 // What lifts a row changes no probability.
                 let mask = before_lift(graph, value).unwrap_or(value);
-                let known = Numbers::of_later_keys(graph, mask).most;
+                let known = numbers(graph, mask).most;
                 let mut part = |at: usize| {
                     let part = graph.operand(mask.node, at)?;
                     Some(self.most(part, steps.saturating_sub(1), bounds))
@@ -82,7 +99,7 @@ impl Analysis<'_> {
         let operand = |at: usize| graph.operand(value.node, at);
         let mut most = |at: usize| operand(at).map_or(f64::INFINITY, |value| self.most(value, steps, bounds));
         let least = |at: usize| match operand(at) {
-            Some(value) if matches!(self.state(value), State::Free(_)) => Numbers::of_later_keys(graph, value).least,
+            Some(value) if matches!(self.state(value), State::Free(_)) => numbers(graph, value).least,
             _ => 0.0,
         };
         let known = match graph.op(value) {
@@ -104,10 +121,7 @@ impl Analysis<'_> {
             Op::Where => {
                 let Some(condition) = operand(0) else { return f64::INFINITY };
                 let is_free = matches!(self.state(condition), State::Free(_));
-                match Some(Numbers::of_later_keys(graph, condition))
-                    .filter(|_| is_free)
-                    .and_then(|numbers| numbers.only())
-                {
+                match Some(numbers(graph, condition)).filter(|_| is_free).and_then(|numbers| numbers.only()) {
                     Some(0.0) => most(2),
                     Some(_) => most(1),
                     None => most(1).max(most(2)),

@@ -15,6 +15,10 @@ const SYMBOLIC: &str = "export the model with dynamic axes for the batch and for
 pub(super) const CAUSAL: &str = "leave out --add-kv-cache if tokens attend to later ones, as in an encoder; else export the decoder with its causal mask, \
                       computed in the model";
 
+/// What to do about a mask that hides each token from itself.
+pub(super) const OWN: &str =
+    "leave out --add-kv-cache; else export the decoder with a mask in which each token attends to itself";
+
 /// Axes whose size is the number of tokens, in ascending order.
 pub(super) type Axes = SmallVec<[usize; 2]>;
 

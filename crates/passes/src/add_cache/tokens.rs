@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::axes::{mapped, takes_sizes};
-use super::states::{Analysis, Axes, CAUSAL, State, Tokens};
+use super::states::{Analysis, Axes, CAUSAL, OWN, State, Tokens};
 use crate::read::sizes::{only_element, position};
 use netwright_ir::{Dim, NodeId, Op, OpKind, Value};
 
@@ -181,6 +181,11 @@ impl Analysis<'_> {
         if !self.is_causal(scores, scale, mask) {
             let what = "its scores are not known to be causal: a query may attend to later keys";
             return Err(Refusal::new(what, CAUSAL));
+        }
+        if self.hides_own_token(scores, scale, mask) {
+            let what = "its mask hides each token from itself, so the first token attends to no key: what the softmax \
+                        makes of such a row depends on the later tokens";
+            return Err(Refusal::new(what, OWN));
         }
         Ok(Tokens { is_weight: true, ..tokens.clone() })
     }

@@ -42,6 +42,16 @@ enum Part {
     /// The elements whose place along the last axis is after that along the axis before it plus the length of the past,
     /// where both sizes are not 1. In a mask, these are the keys after each query.
     Later,
+    /// The elements whose place is that sum, or more elements than these. In a mask, these are the keys of the queries'
+    /// own tokens.
+    Own,
+}
+
+impl Part {
+    /// Whether the part is told by the places along the last two axes.
+    fn is_of_places(self) -> bool {
+        matches!(self, Self::Later | Self::Own)
+    }
 }
 
 impl Numbers {
@@ -63,6 +73,11 @@ impl Numbers {
     /// and 1.
     pub(crate) fn of_later_keys(graph: &Graph, mask: Value) -> Self {
         Reader { is_mask: true, ..Reader::new(graph) }.read(mask, Part::Later, MAX_DEPTH)
+    }
+
+    /// Returns the numbers of the key of each query's own token, as [`Numbers::of_later_keys`] does for later ones.
+    pub(crate) fn of_own_keys(graph: &Graph, mask: Value) -> Self {
+        Reader { is_mask: true, ..Reader::new(graph) }.read(mask, Part::Own, MAX_DEPTH)
     }
 
     /// Whether a mask lowers the scores of the keys after each query so far below those of others that they have no
@@ -175,7 +190,7 @@ impl<'g> Reader<'g> {
         if let Some(known) = self.known(value, part) {
             return known;
         }
-        if let Some(all) = self.rows_after_past(value).filter(|_| part == Part::Later) {
+        if let Some(all) = self.rows_after_past(value).filter(|_| part.is_of_places()) {
             let past = std::mem::replace(&mut self.past, Dim::Known(0));
             let numbers = self.read(all, part, depth);
             self.past = past;
@@ -191,7 +206,11 @@ impl<'g> Reader<'g> {
         let element = graph.fact(value).element();
         let apart = || {
             let count = |at: usize| Count::of(graph, operands.get(at).copied().flatten()?);
-            let (least, most) = count(0)?.minus_for_later_keys(&count(1)?, &past).filter(|_| part == Part::Later)?;
+            let (least, most) = match part {
+                Part::Later => count(0)?.minus_for_later_keys(&count(1)?, &past)?,
+                Part::Own => count(0)?.minus_for_own_keys(&count(1)?, &past).map(|apart| (apart, apart))?,
+                Part::Whole | Part::First => return None,
+            };
             Some(Numbers::between(least, most))
         };
         // Sums and products are rounded as they are at run time; other integer types wrap.
@@ -221,16 +240,24 @@ impl<'g> Reader<'g> {
                     above.map_or(Some(Dim::Known(0)), |at| graph.fact(at).elements.as_deref()?.first().cloned());
                 let (is_cleared, is_kept) = match part {
                     Part::First => (*upper && above.is_some_and(|above| above.is_positive()), false),
-                    Part::Later => {
+                    Part::Later | Part::Own => {
                         // Neither axis is broadcast.
                         let is_whole = graph.shape(value).and_then(|shape| shape.last_chunk::<2>());
                         let is_whole = is_whole.is_some_and(|[queries, keys]| {
                             let is_broadcast = [queries, keys].into_iter().any(|size| *size == Dim::Known(1));
                             queries.plus(&past).same(keys) == Some(true) && !is_broadcast
                         });
-                        let bound = if *upper { past.plus(&Dim::Known(1)) } else { past };
-                        let is_within = above.is_some_and(|above| is_whole && bound.minus(&above).is_nonnegative());
-                        (!*upper && is_within, *upper && is_within)
+                        // The least distance of a key from its query, which is the only one of own keys.
+                        let least = past.plus(&Dim::Known(i64::from(part == Part::Later)));
+                        let is_over = |above: &Dim, by: i64| least.minus(above).minus(&Dim::Known(by)).is_nonnegative();
+                        let is_under = |above: &Dim, by: i64| {
+                            part == Part::Own && above.minus(&least).minus(&Dim::Known(by)).is_nonnegative()
+                        };
+                        match above.filter(|_| is_whole) {
+                            Some(above) if *upper => (is_under(&above, 1), is_over(&above, 0)),
+                            Some(above) => (is_over(&above, 1), is_under(&above, 0)),
+                            None => (false, false),
+                        }
                     }
                     Part::Whole => (false, false),
                 };
@@ -376,12 +403,15 @@ impl<'g> Reader<'g> {
         let row = sizes.last().copied().filter(|size| *size > 0).unwrap_or(1);
         match (part, &sizes[..]) {
             (Part::First, _) => Numbers::all(numbers.into_iter().step_by(row)),
-            (Part::Later, [.., queries @ 2..=usize::MAX, keys @ 2..=usize::MAX]) => {
-                // If the length of the past is unknown, keys of the past count as later too, which only widens the bounds.
-                let past = self.past.known().and_then(|past| usize::try_from(past).ok()).unwrap_or(0);
-                let is_later = |place: usize| place % keys > place / keys % queries + past;
-                let later = numbers.into_iter().enumerate().filter(|(place, _)| is_later(*place));
-                Numbers::all(later.map(|(_, number)| number))
+            (Part::Later | Part::Own, [.., queries @ 2..=usize::MAX, keys @ 2..=usize::MAX]) => {
+                // If the length of the past is unknown, keys of the past count too, which only widens the bounds.
+                let past = self.past.known().and_then(|past| usize::try_from(past).ok());
+                let is_in_part = |place: usize| {
+                    let (key, own) = (place % keys, place / keys % queries + past.unwrap_or(0));
+                    if part == Part::Own { key == own || past.is_none() } else { key > own }
+                };
+                let part = numbers.into_iter().enumerate().filter(|(place, _)| is_in_part(*place));
+                Numbers::all(part.map(|(_, number)| number))
             }
             _ => Numbers::all(numbers),
         }
@@ -393,7 +423,7 @@ impl<'g> Reader<'g> {
 fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     let operand = |at: usize| graph.operand(value.node, at);
     let rank = operand(0).and_then(|from| graph.fact(from).rank());
-    if part == Part::Later {
+    if part.is_of_places() {
         return if keeps_last_two(graph, value) { part } else { Part::Whole };
     }
     let last = rank.and_then(|rank| rank.checked_sub(1));

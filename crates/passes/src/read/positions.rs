@@ -79,16 +79,23 @@ impl Count {
         }
     }
 
+    /// Returns the difference `self - other` for the key of a query's own token, where the axes are those of
+    /// [`Count::minus_for_later_keys`].
+    pub(crate) fn minus_for_own_keys(&self, other: &Self, past: &Dim) -> Option<f64> {
+        let apart = self.first.minus(&other.first);
+        let apart = match (self.axis, other.axis) {
+            (0, 1) => apart.plus(past),
+            (1, 0) => apart.minus(past),
+            _ => return None,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "all are small")]
+        apart.known().map(|apart| apart as f64)
+    }
+
     /// Returns the least and the greatest difference `self - other` for a key after its query, where the last axis is
     /// that of the keys and the one before it that of the queries, and `past` keys come before the first query.
     pub(crate) fn minus_for_later_keys(&self, other: &Self, past: &Dim) -> Option<(f64, f64)> {
-        #[expect(clippy::cast_precision_loss, reason = "all are small")]
-        let known = |dim: Dim| Some(dim.known()? as f64);
-        let apart = self.first.minus(&other.first);
-        match (self.axis, other.axis) {
-            (0, 1) => Some((known(apart.plus(past))? + 1.0, f64::INFINITY)),
-            (1, 0) => Some((f64::NEG_INFINITY, known(apart.minus(past))? - 1.0)),
-            _ => None,
-        }
+        let own = self.minus_for_own_keys(other, past)?;
+        Some(if self.axis == 0 { (own + 1.0, f64::INFINITY) } else { (f64::NEG_INFINITY, own - 1.0) })
     }
 }
