@@ -81,7 +81,7 @@ pub(super) fn additive(
     if plan.needs_lift(&sum) && least <= plan.limit() {
         mask = lifted(graph, root, mask, scores.guarded)?;
     }
-    if !kernel.masked_rows && sum.may_have(|number| number == f64::NEG_INFINITY) && least == f64::NEG_INFINITY {
+    if !kernel.masked_rows && least == f64::NEG_INFINITY {
         mask = bounded(graph, root, mask)?;
     }
     widened(graph, root, mask, sizes).map(Some)
