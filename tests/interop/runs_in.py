@@ -39,6 +39,7 @@ KNOWN_IN_TRACT = {
     "found/attention_in_one_branch.onnx",
     "found/attention_is_decomposed_beside_one_that_is_formed.onnx",
     "found/identity_ends_a_body.onnx",
+    "found/types_of_a_body_that_turn_out_to_be_known.onnx",
     "found/size_in_a_body_is_unknown.onnx",
     # The positions of a RotaryEmbedding are computed from sizes, which are not i64 in tract.
     "user_models/w_genai_gqa.onnx",
