@@ -1279,12 +1279,19 @@ fn numbers_in_operands_of_contributed_attention() {
 }
 
 /// Constants that are data: one that `f16` does not hold, or rounds further than others, stays in `f32` with its operator.
-const CONSTANTS: [(&str, &str); 9] = [
+const CONSTANTS: [(&str, &str); 10] = [
     ("padding_outside_the_range", "%y = pad %h, [0, 0, 1, 0, 0, 1], 1e5 : f32[b, s, 6]\nreturn %y"),
     ("choice_outside_the_range", "%y = where %keep, %h, 1e6 : f32[b, s, 4]\nreturn %y"),
     (
         "choice_outside_the_range_of_a_sum",
         "%a = where %keep, %h, 1e6 : f32[b, s, 4]\n%y = add %a, %h : f32[b, s, 4]\nreturn %y",
+    ),
+    (
+        "choice_outside_the_range_of_a_product",
+        "%w = parameter [1e-3, 0.0, 0.0, 0.0, 0.0, 1e-3, 0.0, 0.0, 0.0, 0.0, 1e-3, 0.0, 0.0, 0.0, 0.0, 1e-3] : f32[4, 4]
+         %a = where %keep, %h, 1e6 : f32[b, s, 4]
+         %y = matmul %a, %w : f32[b, s, 4]
+         return %y",
     ),
     ("bound_outside_the_range", "%a = mul %h, 1e5 : f32[b, s, 4]\n%y = clip %a, -9e4, 0.5 : f32[b, s, 4]\nreturn %y"),
     (

@@ -200,6 +200,11 @@ impl Planner<'_> {
                 self.plan.reasons.push((first, why));
             }
         }
+        if let Some(operand) = self.data_outside(id).filter(|_| mode == Mode::Narrow) {
+            mode = Mode::Wide;
+            let name = graph.operand_text(operand);
+            self.plan.reasons.push((first, format!("its operand {name} may leave the range of {}", self.context.to)));
+        }
         if mode == Mode::Wide {
             let exceeds = is_mask
                 || operands.iter().any(|operand| {
@@ -216,6 +221,23 @@ impl Planner<'_> {
         if state != State::Computed {
             self.states.insert(id, state);
         }
+    }
+
+    /// Returns an operand of a product, normalization or attention that may be outside the range and is not a mask: it would
+    /// be limited.
+    fn data_outside(&self, id: NodeId) -> Option<Value> {
+        let kind = self.graph.node(id).op().kind();
+        if is_elementwise(kind) || is_structural(kind) || is_limited(kind) && kind != OpKind::Attention {
+            return None;
+        }
+        let operands = self.graph.operands(id).into_iter().enumerate();
+        let mut data = operands.filter(|(at, _)| kind != OpKind::Attention || *at != MASK).filter_map(|(_, data)| data);
+        data.find(|data| {
+            let inner = ultimate(self.graph, *data);
+            self.plan.exceeding.contains(&inner.node)
+                && is_float(self.graph, inner)
+                && self.graph.tensor(inner).is_none()
+        })
     }
 
     /// Whether it casts truth values or short integers, which every float type holds.
