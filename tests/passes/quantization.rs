@@ -9,7 +9,7 @@ use netwright::inventory::inventory;
 use netwright::ir::tensor::Rounding;
 use netwright::ir::{ElementType, Function, Graph, Model, Notes, Op, Tensor};
 use netwright::onnx::{self, ReadOptions};
-use netwright::passes::{self, Options, Precision, Prover, Quantization, Scheme, Target};
+use netwright::passes::{self, Options, Precision, Prover, Quantization, Scheme, Target, quantized_weights};
 use std::fmt::Write as _;
 
 fn model(inputs: &str, body: &str, opset: i64) -> Model {
@@ -274,8 +274,44 @@ fn quantized_models_of_others() {
          %y = matmul %h, %w : f16[b, 96]
          return %y"
     );
+    let scales = "%scales = parameter uniform(seed = 2, bound = 0.5)";
+    let unsigned = format!(
+        "%c = parameter fill(3) : u8[64, 96]
+         {scales} : f32[2, 96]
+         %w = dequantize_linear %c, %scales {{axis = 0, block_size = 32}} : f32[64, 96]
+         %y = matmul %x, %w : f32[b, 96]
+         return %y"
+    );
+    let table = format!(
+        "%c = parameter fill(3) : u8[64, 16]
+         {scales} : f32[64, 2]
+         %y = \"com.microsoft::GatherBlockQuantized@1\" %c, %i, %scales {{bits = 4, block_size = 16, gather_axis = -2, quantize_axis = -1}} : f32[b, 32]
+         return %y"
+    );
+    let integers = format!(
+        "%c = parameter fill(3) : u8[64, 96]
+         {scales} : f32[96]
+         %bias = parameter fill(0.5) : f32[96]
+         %y = \"com.microsoft::DynamicQuantizeMatMul@1\" %x, %c, %scales, _, %bias : f32[b, 96]
+         return %y"
+    );
+    let product = |last: &str| {
+        format!(
+            "%c = parameter fill(3) : u8[16, 2, 16]
+             {scales} : f32[32]
+             %zeros = parameter fill(8.0) : f32[32]
+             %groups = parameter fill(0) : i32[64]
+             %y = \"com.microsoft::MatMulNBits@1\" %x, %c, %scales, {last} {{K = 64, N = 16, bits = 4, block_size = 32}} : f32[b, 16]
+             return %y"
+        )
+    };
     let mut text = String::new();
     for (case, inputs, rest) in [
+        ("unsigned_codes_without_zero_points", "%x: f32[b, 64]", unsigned),
+        ("axis_of_a_lookup_counted_from_the_end", "%i: i64[b]", table),
+        ("operator_that_quantizes_its_operand", "%x: f32[b, 64]", integers),
+        ("zero_points_in_floats", "%x: f32[b, 64]", product("%zeros")),
+        ("indices_of_groups", "%x: f32[b, 64]", product("_, %groups")),
         ("scales_of_columns", "%x: f32[64, 64]", dynamic("64")),
         ("scales_of_rows", "%x: f32[64, 64]", dynamic("64, 1")),
         ("output_dtype_differs_from_the_scales", "%h: f16[b, 64]", narrow),
@@ -285,7 +321,10 @@ fn quantized_models_of_others() {
             let options = Options::for_target(Target::ORT).with_evaluator(Tract).with_dequantize(dequantize);
             let report = passes::optimize(&mut model, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
             let declined = lines("declined", &report.declined);
-            writeln!(text, "{case}, dequantize = {dequantize}\n{}{declined}", model.graph).expect("text grows");
+            let kept = quantized_weights(&model.graph, &report);
+            let kept: String = kept.iter().map(|kept| format!("kept      {kept:?}\n")).collect();
+            let kept = if dequantize { kept } else { String::new() };
+            writeln!(text, "{case}, dequantize = {dequantize}\n{}{declined}{kept}", model.graph).expect("text grows");
         }
     }
     snapshot("passes", "models_of_others@dequantize-weights", &text);

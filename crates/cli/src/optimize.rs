@@ -248,6 +248,9 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let explain = args.explain.then(|| explain(&sites, &events, quantized.as_ref()));
     let named = Output { model: Some(&job.model), ..output };
     quantize::warn_if_none(options.quantization.as_ref(), slice::from_ref(&events), named)?;
+    if options.dequantize && options.quantization.is_none() {
+        quantize::warn_of_kept(&model.graph, &events, output)?;
+    }
     let interface = interface(&model, &events);
     let compare = |options| {
         if changes_cache(args) {

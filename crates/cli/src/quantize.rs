@@ -1,11 +1,11 @@
 //! The flags that quantize weights, and the lines that report it.
 
 use crate::failure::{Failure, Misuse};
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
-use netwright::ir::text;
-use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme, Target};
+use netwright::ir::{Graph, text};
+use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme, Target, quantized_weights};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,6 +257,15 @@ pub(crate) fn list(reasons: &BTreeMap<String, usize>) -> String {
         return "products and look-ups read none".to_owned();
     }
     reasons.iter().map(|(why, count)| format!("{count} skipped ({why})")).collect::<Vec<_>>().join(", ")
+}
+
+/// Warns of quantized weights that were to become floats and did not, with a reason.
+pub(crate) fn warn_of_kept(graph: &Graph, report: &Report, output: Output) -> Result<(), Failure> {
+    let kept = quantized_weights(graph, report);
+    let Some(first) = kept.first() else { return Ok(()) };
+    let why = first.why.as_deref().unwrap_or("--dequantize does not know its form");
+    let (count, name) = (counted(kept.len(), "quantized weight"), text::name(&first.node));
+    output.warn(&format!("not in floats: {count}; the first is that of {name} ({}): {why}", first.operator))
 }
 
 /// Warns that weights were to be quantized and none was, with the reasons.

@@ -62,8 +62,8 @@ mod weights;
 
 pub use calibrate::calibrated;
 pub use convert::{
-    BLOCKS_SINCE, Precision, PrecisionError, Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme,
-    WeightRole,
+    BLOCKS_SINCE, KeptQuantized, Precision, PrecisionError, Quantization, QuantizationError, QuantizedWeight, Scheme,
+    UnknownScheme, WeightRole, quantized_weights,
 };
 pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};

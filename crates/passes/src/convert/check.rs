@@ -2,12 +2,13 @@
 
 use crate::convert::quantization::{Quantization, Scheme};
 use crate::convert::readers::{is_weight, names, readers};
+use crate::convert::why_not_dequantized;
 use crate::options::Options;
-use crate::pipeline::{PassError, name_of};
+use crate::pipeline::{PassError, Report, name_of};
 use crate::rule::Skip;
 use netwright_ir::nearest::nearest;
 use netwright_ir::op::computes_with_integers;
-use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
+use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Tensor, Value, text};
 
 /// The first opset whose DequantizeLinear has blocks, and elements of 4 bits.
 pub const BLOCKS_SINCE: i64 = 21;
@@ -97,25 +98,60 @@ pub(crate) fn weight_names(graph: &Graph) -> Vec<Name> {
 /// Returns the first node that computes with quantized weights, with its operator.
 fn quantized(graph: &Graph) -> Option<(Name, String)> {
     graph.schedule().into_iter().find_map(|id| {
-        let op = graph.node(id).op();
-        let held = graph.operand(id, 0).and_then(|value| graph.tensor(value));
-        let word = match op {
-            Op::Opaque(kept) => &kept.op_type,
-            op => op.kind().name(),
-        };
-        let is_quantized = match op {
-            Op::DequantizeLinear { .. } => held.is_some(),
-            Op::Gather { .. } => {
-                held.is_some_and(|table| table.element() == ElementType::I8 && table.dims().len() == 2)
-                    && is_dequantized(graph, Value { node: id, result: 0 })
-            }
-            _ => computes_with_integers(word) || MARKS.iter().any(|mark| word.contains(mark)),
-        };
-        if is_quantized {
+        if let Some(word) = word_of_quantized(graph, id) {
             return Some((name_of(graph, id), word.to_owned()));
         }
-        op.bodies().into_iter().find_map(|body| quantized(body))
+        graph.node(id).op().bodies().into_iter().find_map(|body| quantized(body))
     })
+}
+
+/// Returns the operator of a node that computes with quantized weights.
+fn word_of_quantized(graph: &Graph, id: NodeId) -> Option<&str> {
+    let op = graph.node(id).op();
+    let held = graph.operand(id, 0).and_then(|value| graph.tensor(value));
+    let word = match op {
+        Op::Opaque(kept) => &kept.op_type,
+        op => op.kind().name(),
+    };
+    let is_quantized = match op {
+        Op::DequantizeLinear { .. } => held.is_some(),
+        Op::Gather { .. } => {
+            held.is_some_and(|table| table.element() == ElementType::I8 && table.dims().len() == 2)
+                && is_dequantized(graph, Value { node: id, result: 0 })
+        }
+        _ => computes_with_integers(word) || MARKS.iter().any(|mark| word.contains(mark)),
+    };
+    is_quantized.then_some(word)
+}
+
+/// A node that computes with stored quantized weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptQuantized {
+    /// The name of its first result.
+    pub node: Name,
+    /// The operator.
+    pub operator: String,
+    /// Why [`dequantize`](Options::dequantize) left it, if a rule said so.
+    pub why: Option<String>,
+}
+
+/// Returns the nodes that compute with stored quantized weights, in the graph and its bodies.
+pub fn quantized_weights(graph: &Graph, report: &Report) -> Vec<KeptQuantized> {
+    let mut found = vec![];
+    for id in graph.schedule() {
+        let op = graph.node(id).op();
+        let is_code =
+            |tensor: &Tensor| tensor.element().is_integer() && tensor.element().bits() <= 8 && tensor.count() > 1;
+        let has_codes = graph.operands(id).into_iter().flatten().any(|value| graph.tensor(value).is_some_and(is_code));
+        let word = if has_codes && op.kind() != OpKind::QuantizeLinear { word_of_quantized(graph, id) } else { None };
+        found.extend(word.map(|word| {
+            let node = name_of(graph, id);
+            let why = why_not_dequantized(report, &node).map(ToOwned::to_owned);
+            KeptQuantized { node, operator: word.to_owned(), why }
+        }));
+        found.extend(op.bodies().into_iter().flat_map(|body| quantized_weights(body, report)));
+    }
+    found
 }
 
 /// What the names of operators with quantized operands that compute with floats have in common.

@@ -1,12 +1,13 @@
 //! Turns quantized weights into floats, on request.
 
 use crate::pass::{Exactness, Pass, Stage};
+use crate::pipeline::Report;
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::{self, is_own};
 use netwright_ir::tensor::{BlockFormat, Quantized};
-use netwright_ir::{ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Name, Op, OpKind, OpaqueOp, Tensor, Value};
 
 /// `com.microsoft.MatMulNBits(x, codes, scales)` -> `x · w`, and so on
 ///
@@ -27,6 +28,9 @@ pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
                 Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "GatherBlockQuantized" => {
                     lookup(graph, root, &opaque)
                 }
+                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "DynamicQuantizeMatMul" => {
+                    dynamic(graph, root)
+                }
                 Op::DequantizeLinear { axis, block_size, output_dtype } => {
                     floats(graph, root, axis, block_size, output_dtype)
                 }
@@ -35,6 +39,12 @@ pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
             }
         })
         .in_stages(&[Stage::Dequantize])
+}
+
+/// Returns why a node still computes with quantized weights, if a rule said so.
+pub(crate) fn why_not_dequantized<'r>(report: &'r Report, node: &Name) -> Option<&'r str> {
+    let mut events = report.declined.iter();
+    events.find(|event| event.pass == "dequantize-weights" && event.node == *node).map(|event| &*event.note)
 }
 
 const NOTE: &str = "the weight is in floats";
@@ -95,6 +105,9 @@ fn in_bytes(
     Ok(match zeros {
         // The default zero point is that of signed codes.
         None => Quantized::from_parts(codes.offset()?, scales, None, BlockFormat { bits, size, symmetric: true })?,
+        Some(zeros) if zeros.element().is_float() => {
+            return Err(Skip::rejected("its zero points are floats, which are not supported"));
+        }
         Some(zeros) => {
             let zeros = unpadded(zeros, bits, n, blocks)?.reinterpreted(element, &[n, blocks])?;
             Quantized::from_parts(codes, scales, Some(zeros), BlockFormat { bits, size, symmetric: false })?
@@ -136,13 +149,19 @@ fn unpadded(zeros: &Tensor, bits: u32, rows: u64, blocks: u64) -> Result<Tensor,
     Ok(Tensor::from_bytes(ElementType::U8, &[count], packed)?)
 }
 
-/// Returns codes, scales and zero points of rows, with signed codes that have zero points as unsigned ones.
+/// Returns codes, scales and zero points of rows, with signed codes that have zero points as unsigned ones. Without
+/// zero points they are 0.
 fn in_rows(codes: Tensor, scales: Tensor, zeros: Option<Tensor>, size: u64) -> Result<Quantized, Skip> {
     let is_signed = matches!(codes.element(), ElementType::I2 | ElementType::I4 | ElementType::I8);
     let bits = codes.element().bits();
-    if !is_signed && zeros.is_none() {
-        return Err(Skip::rejected("its codes are unsigned and have no zero points"));
-    }
+    let zeros = match zeros {
+        None if !is_signed => {
+            let bytes = (scales.count() * u64::from(bits)).div_ceil(8);
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Some(Tensor::from_bytes(codes.element(), scales.dims(), vec![0; bytes])?)
+        }
+        zeros => zeros,
+    };
     let symmetric = zeros.is_none();
     let (codes, zeros) = match zeros {
         Some(zeros) if is_signed => (codes.offset()?, Some(zeros.offset()?)),
@@ -173,13 +192,7 @@ fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let weight = nbits_weight(graph, root, sizes, size(opaque, "bits", 4)?, size(opaque, "block_size", 0)?)?;
     let weight = parameter(graph, root, weight)?;
-    match graph.operand(root.node, 5) {
-        None => become_op(graph, root, Op::MatMul, &[x, weight], NOTE),
-        Some(bias) => {
-            let product = insert(graph, root, "product", Op::MatMul, &[x, weight])?;
-            become_op(graph, root, Op::Add, &[product, bias], NOTE)
-        }
-    }
+    multiply(graph, root, [x, weight], 5)
 }
 
 fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
@@ -187,12 +200,17 @@ fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
     let (bits, size) = (size(opaque, "bits", 4)?, size(opaque, "block_size", 128)?);
     let &[rows, blocks] = scales.dims() else { return Err(Skip::rejected("its table is not a matrix")) };
     let is_last = [1, -1].contains(&int(opaque, "quantize_axis", 1)?);
-    if int(opaque, "gather_axis", 0)? != 0 || !is_last || codes.element() != ElementType::U8 {
-        return Err(Skip::rejected("it does not look up rows of bytes"));
+    if ![0, -2].contains(&int(opaque, "gather_axis", 0)?) || !is_last {
+        return Err(Skip::rejected("it does not look up rows in which the elements of a block are side by side"));
     }
     let width = blocks.checked_mul(size).ok_or(Skip::NoMatch)?;
     let element = scales.element();
-    let table = in_bytes(codes, scales, zeros, [rows, width], bits, size)?.dequantized(element)?;
+    let table = if codes.element() == ElementType::U8 {
+        in_bytes(codes, scales, zeros, [rows, width], bits, size)?
+    } else {
+        in_rows(codes.clone(), scales.clone(), zeros.cloned(), size)?
+    };
+    let table = table.dequantized(element)?;
     let indices = graph.operand(root.node, 1).ok_or(Skip::NoMatch)?;
     let table = parameter(graph, root, table)?;
     become_op(graph, root, Op::Gather { axis: 0 }, &[table, indices], NOTE)
@@ -249,6 +267,42 @@ fn floats(graph: &mut Graph, root: Value, axis: i64, block_size: i64, to: Option
     become_op(graph, root, Op::Parameter(weight), &[], NOTE)
 }
 
+/// Returns a weight `[K, N]` in floats from codes of that shape, with a scale and a zero point for each column or for all.
+fn of_columns(codes: &Tensor, scales: &Tensor, zeros: Option<&Tensor>) -> Result<Tensor, Skip> {
+    let &[k, n] = codes.dims() else { return Err(Skip::rejected("its weight is not a matrix")) };
+    let is_of_columns = scales.count() == n && scales.dims().last() == Some(&n);
+    if scales.count() != 1 && !is_of_columns {
+        return Err(Skip::rejected("its scales are not one for each column"));
+    }
+    // One scale may stand for all columns.
+    let [count, size] = if scales.count() == 1 && n != 1 { [1, k.saturating_mul(n)] } else { [n, k] };
+    let rows = |tensor: &Tensor| tensor.reshaped(&[count, 1]);
+    let element = scales.element();
+    let turned = codes.transposed()?.reshaped(&[count, size])?;
+    let zeros = zeros.map(rows).transpose()?;
+    let floats = in_rows(turned, rows(scales)?, zeros, size.max(1))?.dequantized(element)?;
+    Ok(floats.reshaped(&[n, k])?.transposed()?)
+}
+
+fn dynamic(graph: &mut Graph, root: Value) -> Rewritten {
+    let (codes, scales, zeros) = stored_parts(graph, root, 1)?;
+    let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let weight = of_columns(codes, scales, zeros)?;
+    let weight = parameter(graph, root, weight)?;
+    multiply(graph, root, [x, weight], 4)
+}
+
+/// Makes the root the product of two values, plus its bias if it has that operand.
+fn multiply(graph: &mut Graph, root: Value, operands: [Value; 2], bias: usize) -> Rewritten {
+    match graph.operand(root.node, bias) {
+        None => become_op(graph, root, Op::MatMul, &operands, NOTE),
+        Some(bias) => {
+            let product = insert(graph, root, "product", Op::MatMul, &operands)?;
+            become_op(graph, root, Op::Add, &[product, bias], NOTE)
+        }
+    }
+}
+
 /// `cast(matmul_integer(quantized x, codes, zero of x, zeros)) * (scale of x * scales)` -> `x · w`, and
 /// `cast(gather(codes, indices)) * gather(scales, indices)` -> `gather(w, indices)`
 fn integers(graph: &mut Graph, root: Value) -> Rewritten {
@@ -274,19 +328,7 @@ fn integers(graph: &mut Graph, root: Value) -> Rewritten {
             let scales = held(column_scales).ok_or_else(|| missing("scales"))?;
             let zeros = operand(source, 3).map(|zeros| held(zeros).ok_or_else(|| missing("zero points")));
             let zeros = zeros.transpose()?;
-            let &[k, n] = codes.dims() else { return Err(Skip::rejected("its weight is not a matrix")) };
-            let is_of_columns = scales.count() == n && scales.dims().last() == Some(&n);
-            if scales.count() != 1 && !is_of_columns {
-                return Err(Skip::rejected("its scales are not one for each column"));
-            }
-            // One scale may stand for all columns.
-            let [count, size] = if scales.count() == 1 && n != 1 { [1, k.saturating_mul(n)] } else { [n, k] };
-            let rows = |tensor: &Tensor| tensor.reshaped(&[count, 1]);
-            let element = scales.element();
-            let turned = codes.transposed()?.reshaped(&[count, size])?;
-            let zeros = zeros.as_ref().map(rows).transpose()?;
-            let floats = in_rows(turned, rows(&scales)?, zeros, size.max(1))?.dequantized(element)?;
-            let weight = parameter(graph, root, floats.reshaped(&[n, k])?.transposed()?)?;
+            let weight = parameter(graph, root, of_columns(&codes, &scales, zeros.as_ref())?)?;
             become_op(graph, root, Op::MatMul, &[x, weight], "the weight is in floats, and its other operand too")
         }
         OpKind::Gather => {
