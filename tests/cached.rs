@@ -358,8 +358,19 @@ fn judged(name: &str, plain: &Model, cached: &Model) -> Verdict {
 fn connected_steps_are_judged() {
     let mut named = decoder(CAUSAL, PLAIN);
     rename_dims(&mut named, &[("batch", "prompt_length")]).expect("the batch is renamed");
+    // The mask is a part of a buffer, as in GPT-2, and hides padding.
+    let buffer = "  %ones = constant_of_shape [16, 16] {value = tensor(f32[1] [1.0])} : f32[16, 16]
+  %lower = trilu %ones {upper = false} : f32[16, 16]
+  %buffer = cast %lower {to = bool} : bool[16, 16]
+  %square = concat %size, %size {axis = 0} : i64[2]
+  %is_earlier = slice %buffer, [0, 0], %square, [0, 1] : bool[min(16, seq), min(16, seq)]
+  %is_token_row = cast %attention_mask {to = bool} : bool[batch, seq]
+  %is_token = unsqueeze %is_token_row, [1, 2] : bool[batch, 1, 1, seq]
+  %is_seen = and %is_token, %is_earlier : bool[batch, 1, min(16, seq), seq]
+  %mask = where %is_seen, 0.0, -1e9 : f32[batch, 1, min(16, seq), seq]";
     let models = [
         ("text", decoder(CAUSAL, PLAIN)),
+        ("a mask of a buffer", decoder(buffer, PLAIN)),
         ("a batch of the name of the prompt", named),
         ("returning", returning("heads", "v")),
         ("gpt2.legacy", exported("gpt2.legacy")),

@@ -235,7 +235,18 @@ impl Ports {
             let at = |tokens: i64| dim.substitute(&|symbol| (*symbol == self.new).then_some(Dim::Known(tokens)));
             at(1) == Dim::Known(1) && at(2) == Dim::Known(1)
         };
-        let is_past = |axis: &usize| self.past.as_ref().is_some_and(|past| has(&shape[*axis], past));
+        // The rows of a part of a buffer mention the past, and are as many as the new tokens after any past.
+        let after = |dim: &Dim, past: i64| {
+            dim.substitute(&|symbol| match symbol {
+                symbol if *symbol == self.new => Some(Dim::Known(2)),
+                symbol if Some(symbol) == self.past.as_ref() => Some(Dim::Known(past)),
+                _ => None,
+            })
+        };
+        let is_past = |axis: &usize| {
+            let dim = &shape[*axis];
+            self.past.as_ref().is_some_and(|past| has(dim, past)) && after(dim, 1) != after(dim, 2)
+        };
         let (all, others): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(is_past);
         let is_new = |axis: &usize| has(&shape[*axis], &self.new) && !is_last(&shape[*axis]);
         Some([others.into_iter().filter(is_new).collect(), all])
