@@ -260,6 +260,31 @@ fn fuse_attention_of_other_shapes() {
         %y = matmul %guarded, %v : f32[b, 4, s, 8]
         return %y";
     check_diff("guarded_rows", "fuse-attention", graph(SPLIT, guarded));
+    // What decompose-attention writes, and what it wrote before.
+    let by_elements = guarded.replace(
+        "%none = is_nan %p : bool[b, 4, s, t]",
+        "%hidden = equal %least, -inf : bool[b, 1, s, t]
+        %count = cast %hidden {to = i32} : i32[b, 1, s, t]
+        %all = reduce_min %count, [-1] : i32[b, 1, s, 1]
+        %none = cast %all {to = bool} : bool[b, 1, s, 1]",
+    );
+    check_diff("rows_guarded_by_elements", "fuse-attention", graph(SPLIT, &by_elements));
+    let by_maximum = guarded.replace(
+        "%none = is_nan %p : bool[b, 4, s, t]",
+        "%most = reduce_max %least, [-1] : f32[b, 1, s, 1]
+        %none = equal %most, -inf : bool[b, 1, s, 1]",
+    );
+    check_diff("rows_guarded_by_maximum", "fuse-attention", graph(SPLIT, &by_maximum));
+    // Other elements than those of the row, and another number.
+    for (case, from, to) in [
+        ("columns_guarded_by_elements", "%count, [-1] : i32[b, 1, s, 1]", "%count, [-2] : i32[b, 1, 1, t]"),
+        ("rows_guarded_by_another_number", "equal %least, -inf", "equal %least, -1e30"),
+    ] {
+        let other = by_elements.replace(from, to);
+        let other =
+            if case.starts_with("columns") { other.replace("bool[b, 1, s, 1]", "bool[b, 1, 1, t]") } else { other };
+        check_diff(case, "fuse-attention", graph(SPLIT, &other));
+    }
     // Where the mask shows a key, 0 times infinity is NaN.
     let product = "%hidden = cast %keep {to = f32} : f32[b, 1, s, t]\n%least = mul %hidden, -inf";
     let nan = guarded.replace("%least = where %keep, 0.0, -inf", product);
@@ -523,6 +548,19 @@ fn decompose_attention() {
              %y, %keys, %values = attention %q, %k, %v, %bounded, %pk, %pv {scale = 0.35}
                 : f32[b, 4, s, 8], f32[b, 2, p + s, 8], f32[b, 2, p + s, 8]
              return %y, %keys, %values",
+        ),
+        // In tract, the maximum of a row of minus infinity is the lowest float.
+        (
+            "attention_of_hidden_rows",
+            "%least = where %keep, -inf, -inf : f32[s, s]
+             %y = attention %q, %k, %v, %least {scale = 0.35} : f32[b, 4, s, 8]
+             return %y",
+        ),
+        (
+            "attention_of_rows_of_the_lowest_float",
+            "%least = where %keep, -inf, -3.4028235e38 : f32[s, s]
+             %y = attention %q, %k, %v, %least {scale = 0.35} : f32[b, 4, s, 8]
+             return %y",
         ),
         (
             "causal_attention_of_flat_heads",

@@ -28,19 +28,23 @@ struct Bounds {
 }
 
 impl Analysis<'_> {
-    /// Whether the maximum of a row of a mask is the same without the later keys: none of them is greater than any other
-    /// key.
+    /// Whether the maximum or minimum of a row of a mask is the same without the later keys: none of them is greater, or
+    /// less, than any other key.
     pub(super) fn ignores_later_keys(&self, node: NodeId, axis: usize) -> bool {
         let graph = self.graph;
         let Some(mask) = graph.operand(node, 0) else { return false };
         let (State::Free(axes), Some(rank)) = (self.state(mask), graph.fact(mask).rank()) else { return false };
         let axes_of = graph.operand(node, 1).and_then(|axes| graph.fact(axes).known_elements());
         let is_last = matches!(axes_of.as_deref(), Some([last]) if position(*last, rank) == Some(axis));
-        is_last
-            && axis + 1 == rank
-            && axes.len() == 2
-            && axes[0] + 2 == rank
-            && Numbers::of_later_keys(graph, mask).most <= Numbers::of(graph, mask).least
+        if !is_last || axis + 1 != rank || axes.len() != 2 || axes[0] + 2 != rank {
+            return false;
+        }
+        let (later, all) = (Numbers::of_later_keys(graph, mask), Numbers::of(graph, mask));
+        match graph.node(node).op() {
+            Op::ReduceMax { .. } => later.most <= all.least,
+            Op::ReduceMin { .. } => later.least >= all.most,
+            _ => false,
+        }
     }
 
     /// Whether the scores of later keys are so low in a softmax, which scales them and adds a mask, that they have no

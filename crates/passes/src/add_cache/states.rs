@@ -272,7 +272,7 @@ impl<'g> Analysis<'g> {
             match self.state(value) {
                 State::Free(own) => {
                     for axis in own {
-                        if matches!(op, Op::ReduceMax { .. }) && at == 0 && self.ignores_later_keys(node, *axis) {
+                        if at == 0 && self.ignores_later_keys(node, *axis) {
                             continue;
                         }
                         axes.push(self.free_axis(node, at, *axis)?);

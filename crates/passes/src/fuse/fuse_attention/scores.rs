@@ -192,8 +192,8 @@ struct Guard {
     mask: Option<Value>,
 }
 
-/// Reads `where(is_nan(softmax), 0, softmax)` or `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts have no
-/// other use.
+/// Reads `where(is_nan(softmax), 0, softmax)`, `where(reduce_min(mask == -inf), 0, softmax)` or
+/// `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts have no other use.
 fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
     let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
     let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
@@ -201,19 +201,26 @@ fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
     if graph.kind(value) != OpKind::Where || number(zero?) != Some(0.0) || graph.use_count(condition) != 1 {
         return None;
     }
-    let of = graph.operand(condition.node, 0)?;
-    match graph.kind(condition) {
-        OpKind::IsNaN if of == softmax && graph.use_count(softmax) == 2 => Some(Guard { softmax, mask: None }),
-        OpKind::Equal if graph.kind(of) == OpKind::ReduceMax && graph.use_count(softmax) == 1 => {
-            let is_infinity = number(graph.operand(condition.node, 1)?) == Some(f64::NEG_INFINITY);
-            let axes = graph.fact(graph.operand(of.node, 1)?).known_elements()?;
-            let rank = graph.fact(of).rank()?;
-            let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
-            let mask = graph.operand(of.node, 0);
-            (is_infinity && is_last).then_some(Guard { softmax, mask })
+    let first = |of: Value| graph.operand(of.node, 0);
+    let of = first(condition)?;
+    let (reduced, equal, mask) = match (graph.kind(condition), graph.kind(of)) {
+        (OpKind::IsNaN, _) => {
+            let is_own = of == softmax && graph.use_count(softmax) == 2;
+            return is_own.then_some(Guard { softmax, mask: None });
         }
-        _ => None,
-    }
+        (OpKind::Equal, OpKind::ReduceMax) => (of, condition, first(of)?),
+        // Truth values are cast to be reduced.
+        (OpKind::Cast, OpKind::ReduceMin) => {
+            let equal = first(of).and_then(first).filter(|equal| graph.kind(*equal) == OpKind::Equal)?;
+            (of, equal, first(equal)?)
+        }
+        _ => return None,
+    };
+    let is_infinity = number(graph.operand(equal.node, 1)?) == Some(f64::NEG_INFINITY);
+    let axes = graph.fact(graph.operand(reduced.node, 1)?).known_elements()?;
+    let rank = graph.fact(reduced).rank()?;
+    let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
+    (is_infinity && is_last && graph.use_count(softmax) == 1).then_some(Guard { softmax, mask: Some(mask) })
 }
 
 /// Whether a value is a float cast to a wider type.

@@ -216,7 +216,8 @@ impl Limit {
     }
 }
 
-/// Replaces the probabilities of rows whose bias is -inf with zeros.
+/// Replaces the probabilities of rows whose bias is -inf with zeros. Elements are compared, not the greatest of a row:
+/// in tract 0.23.9, the greatest number of a row of -inf is the lowest float.
 fn guard(
     graph: &mut Graph,
     root: Value,
@@ -224,11 +225,13 @@ fn guard(
     probabilities: Value,
     element: ElementType,
 ) -> Result<Value, Skip> {
-    let axes = number_list(graph, root, "axes", &[-1])?;
-    let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
-    let most = insert(graph, root, "most", most, &[bias, axes])?;
     let least = number(graph, root, "least", graph.fact(bias).element().unwrap_or(element), f64::NEG_INFINITY)?;
-    let masked = insert(graph, root, "masked.row", Op::Equal, &[most, least])?;
+    let hidden = insert(graph, root, "masked.key", Op::Equal, &[bias, least])?;
+    let hidden = insert(graph, root, "masked.key", cast(ElementType::I32), &[hidden])?;
+    let axes = number_list(graph, root, "axes", &[-1])?;
+    let all = Op::ReduceMin { keepdims: true, noop_with_empty_axes: false };
+    let masked = insert(graph, root, "masked.row", all, &[hidden, axes])?;
+    let masked = insert(graph, root, "masked.row", cast(ElementType::Bool), &[masked])?;
     let zero = number(graph, root, "zero", element, 0.0)?;
     insert(graph, root, "guarded", Op::Where, &[masked, zero, probabilities])
 }
