@@ -3,7 +3,8 @@ each step, for exports and for models built from Hugging Face folders.
 
 Runs a prompt with left padding and three steps for a batch of two; and a prompt, several tokens at once and a step for
 one sequence. Past and present are the same memory. Logits and caches must equal those of the export within 1e-4, except
-for rows of padding. `--verify` must accept the same models, with ORT_DYLIB_PATH.
+for rows of padding. `--verify` must accept the same models, with ORT_DYLIB_PATH. Exports that are converted to f16, with
+their caches or after them, must equal the converted export.
 """
 
 import argparse
@@ -32,6 +33,9 @@ MODELS = [
     "llama_past.dynamo",
     "llama4_kv.dynamo",
 ]
+# Whether the caches are shared before the conversion.
+CONVERTED_MODELS = [("llama_past.legacy", False), ("llama_past.legacy", True), ("gpt2_past.legacy", True)]
+CONVERTED = ["--target", "ort", "--dtype", "f16", "--io-dtype", "past|present=f16"]
 NARROW_MODELS = ["gpt2_past.f16", "llama4_kv.f16", "llama_past.f16"]
 FOLDERS = """exaone exaone4 falcon_serial gemma gemma2 gemma3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_serial gptj granite
     llama llama_linear llama_llama3 llama_yarn mistral olmo olmo2 olmo3 opt opt_projected qwen2 qwen3 smollm
@@ -117,7 +121,19 @@ def small_heads(padded):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)
 
 
-def judge_model(program, path, folder, kernel):
+def convert(program, path, folder, in_steps):
+    """Returns the files of an export in f16 and of the same with shared caches, converted before or after they are."""
+    longer, wide, output = (folder / f"{name}.onnx" for name in ["longer", "wide", "shared"])
+    shared = ["--target", "ort", "--kv-cache", "shared"]
+    steps = [(path, longer, CONVERTED), (path, wide, shared), (wide, output, CONVERTED)]
+    for source, target, flags in steps if in_steps else [steps[0], (path, output, CONVERTED + shared[2:])]:
+        outcome = judge.netwright(program, "-q", "optimize", source, "-o", target, *flags)
+        assert outcome.code == 0, outcome.message
+    return longer, output
+
+
+def share(program, path, folder):
+    """Returns the files of a model and of the same with shared caches."""
     output = folder / "shared.onnx"
     # The program's own judge, in one model with all steps.
     shared = ["--target", "ort", "--kv-cache", "shared", "--verify", "--runtime", "ort"]
@@ -130,6 +146,10 @@ def judge_model(program, path, folder, kernel):
         outcome = judge.netwright(program, "-q", "build", path, "-o", longer, "--with-past", "--no-optimize")
         path = longer
     assert outcome.code == 0, outcome.message
+    return path, output
+
+
+def judge_model(path, output, kernel):
     assert judge.invalid(output, False) is None, judge.invalid(output, False)
     assert kernel in {node.op_type for node in onnx.load(output).graph.node}, f"{path.stem}: no {kernel}"
     export, shared = (onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]) for each in (path, output))
@@ -185,10 +205,15 @@ def main():
         families = pathlib.Path(__file__).parents[1] / "families"
         cases += [(families / name, "MultiHeadAttention" if name in SMALL else "GroupQueryAttention") for name in FOLDERS]
         for path, kernel in cases:
-            worst = judge_model(args.netwright, path, folder, kernel)
+            worst = judge_model(*share(args.netwright, path, folder), kernel)
             wrong += not worst <= (NARROW_TOLERANCE if path.parent == narrow else TOLERANCE)
             print(f"{path.stem:20}{kernel:22}{worst:10.1e}")
-    print(f"shared_cache: {len(cases)} models, {wrong} wrong")
+        for name, in_steps in CONVERTED_MODELS:
+            pair = convert(args.netwright, exports / f"{name}.onnx", folder, in_steps)
+            worst = judge_model(*pair, "GroupQueryAttention")
+            wrong += not worst <= NARROW_TOLERANCE
+            print(f"{name:20}{'f16 in a second step' if in_steps else 'f16':22}{worst:10.1e}")
+    print(f"shared_cache: {len(cases) + len(CONVERTED_MODELS)} models, {wrong} wrong")
     sys.exit(1 if wrong else 0)
 
 

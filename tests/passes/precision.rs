@@ -1326,3 +1326,26 @@ fn constants_that_are_data() {
         check_near(case, "convert-precision", &original, &converted, 1e-2);
     }
 }
+
+/// ONNX Runtime returns NaN for a row of minus infinity in `f16`.
+#[test]
+fn masks_of_shared_caches_are_bounded() {
+    let inputs = "%x: f32[b, s, 8], %past: f32[b, 1, p, 8], %last: i32[b], %total: i32[1], %keep: bool[b, 1, s, s]";
+    for (case, fill) in [("shared_cache_of_infinite_rows", "-inf"), ("shared_cache_of_finite_rows", "-10.0")] {
+        let body = format!(
+            "%mask = where %keep, 0.0, {fill} : f32[b, 1, s, s]
+             %y, %k, %v = \"com.microsoft::GroupQueryAttention@1\" %x, %x, %x, %past, %past, %last, %total, _, _, _, \
+             %mask {{kv_num_heads = 1, num_heads = 1}} : f32[b, s, 8], f32[b, 1, p, 8], f32[b, 1, p, 8]
+             return %y, %k, %v"
+        );
+        let options =
+            Options::for_target(Target::ORT).with_only(Vec::<String>::new()).with_precision(to(ElementType::F16));
+        let mut converted = model(&graph(inputs, &body));
+        converted.opsets.insert("com.microsoft".to_owned(), 1);
+        let before = converted.graph.to_string();
+        optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+        common::snapshot("passes", &format!("{case}@convert-precision"), &diff(&before, &converted.graph.to_string()));
+        let again = optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(again.applied, vec![], "{case}: once is enough");
+    }
+}

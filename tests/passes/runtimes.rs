@@ -437,7 +437,16 @@ fn share_cache() {
         {kv_num_heads = 1, q_num_heads = 2} : f32[b, s, 16], f32[b, 1, p + s, 8], f32[b, 1, p + s, 8]";
     let body = format!("{causal}\n{attention}");
     let outputs = "return %y, %key, %value";
+    let infinite = body.replace("-1e30", "-inf");
+    let narrow = |fill: &str| {
+        let mask = format!("%wide = where %both, 0.0, {fill} : f32[b, 1, s, p + s]\n%mask = cast %wide {{to = f16}}");
+        body.replace("f32[b", "f16[b").replace("%mask = where %both, 0.0, -1e30", &mask) + "\n" + outputs
+    };
     let cases = [
+        // ONNX Runtime returns NaN for a row of minus infinity in f16, and zeros in f32.
+        ("rows_of_infinity", inputs.to_owned(), format!("{infinite}\n{outputs}")),
+        ("rows_of_infinity_in_f16", inputs.replace("f32[b", "f16[b"), narrow("-inf")),
+        ("finite_rows_in_f16", inputs.replace("f32[b", "f16[b"), narrow("-10000.0")),
         ("grouped_heads", inputs.to_owned(), format!("{body}\n{outputs}")),
         (
             "heads_of_their_own",

@@ -3,6 +3,7 @@
 use super::precision::{Precision, is_converted};
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
+use crate::read::masks;
 use crate::read::numbers::Numbers;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
@@ -380,6 +381,12 @@ impl<'c> Converter<'c> {
         let own = graph.operands(id);
         let mut operands = self.operands_in_types(graph, id);
         let is_defined = !self.plan.reads_rows(id, MASK) || self.shift(graph, id, &mut operands).is_ok();
+        let mask = added_masks::grouped_mask(graph.node(id).op()).and_then(|at| operands.get_mut(at)?.as_mut());
+        let is_defined = is_defined
+            && mask.is_none_or(|mask| {
+                let bounded = masks::for_grouped(graph, Value { node: id, result: 0 }, *mask);
+                bounded.map(|bounded| *mask = bounded).is_ok()
+            });
         let facts = match self.inferred(graph, id, &operands).filter(|_| is_defined) {
             Some(facts) => facts,
             None if *mode == Mode::Narrow => {

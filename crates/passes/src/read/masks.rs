@@ -83,6 +83,13 @@ pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Val
     insert(graph, root, "mask", Op::Where, &[is_deep, masked, mask])
 }
 
+/// Returns a mask for a `GroupQueryAttention`: one in `f16` is [bounded], because ONNX Runtime 1.32 returns NaN for a row
+/// of minus infinity in `f16`, and zeros in `f32`.
+pub(crate) fn for_grouped(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> {
+    let is_narrow = graph.fact(mask).element() == Some(ElementType::F16);
+    if is_narrow { bounded(graph, root, mask) } else { Ok(mask) }
+}
+
 /// Whether no row of a mask is so negative that a runtime skips it, and none begins with minus infinity: the first key
 /// is visible in every row, or the mask is [lifted] and [bounded].
 pub(crate) fn hides_no_row(graph: &Graph, mask: Value) -> bool {

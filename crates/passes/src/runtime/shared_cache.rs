@@ -1,7 +1,7 @@
 //! Turns the KV cache into buffers that the caller preallocates and every step extends in place.
 
 use crate::pipeline::{Event, PassError, name_of};
-use crate::read::masks::is_finite;
+use crate::read::masks::{for_grouped, is_finite};
 use crate::read::numbers::Numbers;
 use crate::read::positions::Count;
 use crate::read::sizes::{Expression, Sizes, position};
@@ -385,6 +385,7 @@ fn attend(graph: &mut Graph, cache: &Cache, past: Value, lasts: Value, total: Va
     let (op_type, operands) = if cache.is_grouped {
         attributes.push(("kv_num_heads", Attribute::Int(cache.key_heads)));
         attributes.push(("softcap", Attribute::Float(cache.softcap)));
+        mask = mask.map(|mask| for_grouped(graph, root, mask)).transpose()?;
         let (lasts, total, [cos, sin, positions]) = (Some(lasts), Some(total), [None; 3]);
         let operands = vec![query, key, value, past_key, past_value, lasts, total, cos, sin, positions, mask];
         ("GroupQueryAttention", operands)

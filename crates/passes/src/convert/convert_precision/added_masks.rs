@@ -319,13 +319,15 @@ fn mask_operand(op: &Op) -> Option<usize> {
     match op {
         Op::ScaledSoftmax { .. } => Some(1),
         Op::Attention { .. } => Some(3),
-        Op::Opaque(opaque) if &*opaque.domain == DOMAIN => match &*opaque.op_type {
-            "MultiHeadAttention" => Some(5),
-            "GroupQueryAttention" => Some(10),
-            _ => None,
-        },
-        _ => None,
+        Op::Opaque(opaque) if &*opaque.domain == DOMAIN && &*opaque.op_type == "MultiHeadAttention" => Some(5),
+        op => grouped_mask(op),
     }
+}
+
+/// Returns which operand of a `GroupQueryAttention` is the mask.
+pub(super) fn grouped_mask(op: &Op) -> Option<usize> {
+    let Op::Opaque(opaque) = op else { return None };
+    (&*opaque.domain == DOMAIN && &*opaque.op_type == "GroupQueryAttention").then_some(10)
 }
 
 /// Whether a softmax of the result is one of scores if an operand has scores.
