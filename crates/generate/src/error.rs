@@ -127,7 +127,7 @@ pub enum GenerateError {
     /// The scores of next tokens are not numbers.
     #[error(
         "{file}: the model computes a score that is {found} for the token after position {position}\n  help: if the weights \
-         are in f16, build the model with --dtype f32; otherwise check its weights"
+         are in f16, build the model with --dtype f32; otherwise choose another runtime with --runtime, or check the weights"
     )]
     NotFinite {
         /// The model.

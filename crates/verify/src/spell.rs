@@ -5,6 +5,7 @@
 mod attention;
 mod branches;
 mod functions;
+mod infinite;
 mod products;
 mod rotary;
 mod sequences;
@@ -36,13 +37,21 @@ enum Purpose {
 fn replace(graph: &mut GraphProto, purpose: Purpose) {
     let types = Types::of(graph);
     let splits = sequences::splits(graph, &types);
+    let has_attention = graph.node.iter().any(|node| node.op_type == "Attention");
+    let infinite = if has_attention { infinite::values(graph) } else { BTreeSet::new() };
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
         for attribute in &mut node.attribute {
             attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|body| replace(body, purpose));
         }
         let form = match (domain(&node.domain), node.op_type.as_str()) {
-            ("", "Attention") => attention::form(&node, &types, purpose),
+            ("", "Attention") => {
+                let may_mask_rows = match purpose {
+                    Purpose::Run => operand(&node, 3).is_some_and(|mask| infinite.contains(mask)),
+                    Purpose::Judge => operand(&node, 3).is_some(),
+                };
+                attention::form(&node, &types, may_mask_rows)
+            }
             ("", "Cast") => cast(&node, &types),
             ("", "CumSum") => cumulative_sum(&node, &types),
             ("", "Gemm") => products::gemm(&node, &types),

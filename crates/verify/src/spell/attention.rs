@@ -1,6 +1,6 @@
 //! Replaces attention that tract computes wrong.
 
-use super::{Attributes, Form, Purpose, Types, int, ints, operand};
+use super::{Attributes, Form, Types, int, ints, operand};
 use crate::gate::attention_flaw;
 use half::{bf16, f16};
 use netwright_ir::ElementType;
@@ -8,9 +8,8 @@ use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::At
 
 /// Attention (opset 23 and 24) that tract computes wrong -> products, masks and a softmax.
 ///
-/// A fully masked row must be 0; tract returns NaN.
-pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<Vec<NodeProto>> {
-    let may_mask_rows = purpose == Purpose::Judge && operand(node, 3).is_some();
+/// A row that is fully masked by minus infinity must be 0; tract returns NaN. `may_mask_rows` is whether there may be one.
+pub(super) fn form(node: &NodeProto, types: &Types, may_mask_rows: bool) -> Option<Vec<NodeProto>> {
     if !may_mask_rows && attention_flaw(node, &|value| types.get(value)).is_none() {
         return None;
     }
