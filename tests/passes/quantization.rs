@@ -330,6 +330,24 @@ fn quantized_models_of_others() {
     snapshot("passes", "models_of_others@dequantize-weights", &text);
 }
 
+/// The factor of a bias does not concern the weight.
+#[test]
+fn gemm_with_a_factor_of_the_bias() {
+    for (target, scheme) in
+        [(Target::ONNX, Scheme::Int8), (Target::ORT, Scheme::Int4), (Target::ORT, Scheme::Int8Dynamic)]
+    {
+        let rest = "%w = parameter uniform(seed = 2, bound = 0.5) : f32[64, 96]
+                    %c = parameter uniform(seed = 3, bound = 0.5) : f32[96]
+                    %y = gemm %x, %w, %c {alpha = 0.5, beta = -2.0} : f32[b, 96]
+                    return %y";
+        let mut model = model("%x: f32[b, 64]", rest, 21);
+        let report = passes::optimize(&mut model, &options(target, Quantization::new(scheme)));
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.quantized.len(), 1, "{scheme}: {}", model.graph);
+        assert!(model.graph.to_string().contains("-2.0"), "{scheme}: {}", model.graph);
+    }
+}
+
 /// Codes of which a lookup is used otherwise are not a quantized weight.
 #[test]
 fn lookups_of_integers_are_not_quantized_weights() {

@@ -277,8 +277,10 @@ pub(crate) fn warn_if_none(
     let Some((quantization, reasons)) = quantization.zip(why_none(quantization, reports)) else { return Ok(()) };
     let overrides = quantization.overrides.iter().map(|(_, scheme)| *scheme);
     let scheme = [quantization.scheme].into_iter().chain(overrides).find(|scheme| *scheme != Scheme::None);
-    let help = scheme.filter(|_| !reasons.is_empty()).map_or_else(String::new, |scheme| {
-        format!("; --quantize-tensor 'REGEX={scheme}' also quantizes small weights that it names")
-    });
+    let help = scheme
+        .filter(|_| !reasons.is_empty() && quantization.overrides.is_empty())
+        .map_or_else(String::new, |scheme| {
+            format!("; --quantize-tensor 'REGEX={scheme}' also quantizes small weights that it names")
+        });
     output.warn(&format!("no weight was quantized: {}{help}", list(&reasons)))
 }

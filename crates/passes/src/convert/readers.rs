@@ -22,7 +22,7 @@ pub(crate) enum Reader {
     },
 }
 
-/// `factor * x · w + addend`.
+/// `factor * x · w + beta * addend`.
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
     /// The result.
@@ -33,6 +33,8 @@ pub(crate) struct Product {
     pub(crate) axis: usize,
     factor: f32,
     addend: Option<Value>,
+    /// The factor of the addend.
+    beta: f32,
     side: Side,
 }
 
@@ -154,7 +156,7 @@ fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option
     let (x, axis, factor, addend, side) = match (graph.node(node).op(), at) {
         (Op::MatMul, 0) => (operand(1)?, 1, 1.0, None, Side::BeforeLast),
         (Op::MatMul, 1) => (operand(0)?, 0, 1.0, None, Side::Last),
-        (&Op::Gemm { alpha, beta, trans_a: false, trans_b }, 1) if beta == 1.0 || operand(2).is_none() => {
+        (&Op::Gemm { alpha, trans_a: false, trans_b, .. }, 1) => {
             (operand(0)?, usize::from(trans_b), alpha, operand(2), Side::Last)
         }
         (Op::Opaque(kept), 1) => {
@@ -179,7 +181,8 @@ fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option
         return None;
     }
     let axis = if is_transposed { 1 - axis } else { axis };
-    Some(Reader::Product(Product { root, x, axis, factor, addend, side }))
+    let beta = if let Op::Gemm { beta, .. } = graph.node(node).op() { *beta } else { 1.0 };
+    Some(Reader::Product(Product { root, x, axis, factor, addend, beta, side }))
 }
 
 /// Returns the factor of a FusedMatMul and whether its second operand is transposed; `None` for other operators and if
@@ -231,7 +234,12 @@ impl Product {
             let factor = number(graph, self.root, "factor", element, self.factor.into())?;
             value = insert(graph, self.root, "scaled", Op::Mul, &[value, factor])?;
         }
-        if let Some(addend) = self.addend {
+        if let Some(mut addend) = self.addend {
+            if self.beta != 1.0 {
+                let element = element(graph, addend)?;
+                let beta = number(graph, self.root, "beta", element, self.beta.into())?;
+                addend = insert(graph, self.root, "bias", Op::Mul, &[addend, beta])?;
+            }
             value = insert(graph, self.root, "biased", Op::Add, &[value, addend])?;
         }
         value = turn(graph, "columns", value, back)?;
