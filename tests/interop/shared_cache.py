@@ -4,7 +4,7 @@ each step, for exports and for models built from Hugging Face folders.
 Runs a prompt with left padding and three steps for a batch of two; and a prompt, several tokens at once and a step for
 one sequence. Past and present are the same memory. Logits and caches must equal those of the export within 1e-4, except
 for rows of padding. `--verify` must accept the same models, with ORT_DYLIB_PATH. Exports that are converted to f16, with
-their caches or after them, must equal the converted export.
+their caches or after them, must equal the converted export; `--verify` must accept models that are built in f16.
 """
 
 import argparse
@@ -36,6 +36,7 @@ MODELS = [
 # Whether the caches are shared before the conversion.
 CONVERTED_MODELS = [("llama_past.legacy", False), ("llama_past.legacy", True), ("gpt2_past.legacy", True)]
 CONVERTED = ["--target", "ort", "--dtype", "f16", "--io-dtype", "past|present=f16"]
+NARROW_FOLDERS = ["llama", "qwen3", "gemma2", "mistral"]
 NARROW_MODELS = ["gpt2_past.f16", "llama4_kv.f16", "llama_past.f16"]
 FOLDERS = """exaone exaone4 falcon_serial gemma gemma2 gemma3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_serial gptj granite
     llama llama_linear llama_llama3 llama_yarn mistral olmo olmo2 olmo3 opt opt_projected qwen2 qwen3 smollm
@@ -213,7 +214,13 @@ def main():
             worst = judge_model(*pair, "GroupQueryAttention")
             wrong += not worst <= NARROW_TOLERANCE
             print(f"{name:20}{'f16 in a second step' if in_steps else 'f16':22}{worst:10.1e}")
-    print(f"shared_cache: {len(cases) + len(CONVERTED_MODELS)} models, {wrong} wrong")
+        for name in NARROW_FOLDERS:
+            shared = ["--with-past", "--target", "ort", "--kv-cache", "shared", "--dtype", "f16", "--verify"]
+            outcome = judge.netwright(args.netwright, "-q", "build", families / name, "-o", folder / "narrow.onnx", *shared)
+            wrong += outcome.code != 0
+            print(f"{name:20}{'verified in f16':22}{outcome.message}")
+    count = len(cases) + len(CONVERTED_MODELS) + len(NARROW_FOLDERS)
+    print(f"shared_cache: {count} models, {wrong} wrong")
     sys.exit(1 if wrong else 0)
 
 

@@ -5,7 +5,9 @@ mod models;
 
 use half::{bf16, f16};
 use models::{With, bytes, floats, graph, integers, model, node};
-use netwright_verify::{Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime, Session, Values, verify_models};
+use netwright_verify::{
+    Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime, Session, Values, Verdict, verify_models,
+};
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
 
@@ -157,6 +159,44 @@ fn sizes_of_0_are_left_out_where_they_end_onnx_runtime() {
     assert!(text.starts_with("runs in ") && text.contains(note), "{text}");
     let text = judge(&options.with_dims([(netwright_ir::Symbol::new("seq"), netwright_ir::Dim::from(3))]));
     assert!(text.starts_with("runs in ") && !text.contains(note), "{text}");
+}
+
+/// The f64 form of GroupQueryAttention is that of ONNX Runtime: what the same attention in other operators rounds
+/// differently is rounding, and another scale is not.
+#[test]
+fn grouped_attention_has_an_f64_form() {
+    let Some(runtime) = installed() else { return };
+    let with = |nodes: Vec<NodeProto>| {
+        let inputs = ["q: f32[1, seq, 16]", "k: f32[1, seq, 8]", "v: f32[1, seq, 8]"];
+        let pasts =
+            ["past_key: f32[1, 1, past, 8]", "past_value: f32[1, 1, past, 8]", "bias: f32[1, 1, seq, past + seq]"];
+        let outputs = ["y: f32[1, seq, 16]", "key: f32[1, 1, past + seq, 8]", "value: f32[1, 1, past + seq, 8]"];
+        let mut graph = graph(&[inputs, pasts].concat(), &outputs, nodes);
+        graph.initializer = vec![integers("one", &[1], &[1])];
+        file("a.onnx", graph)
+    };
+    let standard = node("y, key, value = Attention(q, k, v, bias, past_key, past_value)");
+    let standard = standard.int("is_causal", 1).int("q_num_heads", 2).int("kv_num_heads", 1).float("scale", 0.35);
+    let standard = with(vec![standard]);
+    let grouped = |scale: f32| {
+        let of = "q, k, v, past_key, past_value, before, total, , , , bias";
+        let grouped = node(&format!("y, key, value = com.microsoft::GroupQueryAttention({of})"));
+        with(vec![
+            node("size = Shape(bias)").int("start", 3),
+            node("total = Cast(size)").int("to", 6),
+            node("less = Sub(size, one)"),
+            node("before = Cast(less)").int("to", 6),
+            grouped.int("num_heads", 2).int("kv_num_heads", 1).float("scale", scale),
+        ])
+    };
+    // Below the rounding of f32, so that f64 decides.
+    let options = Options::default().with_runtime(runtime).with_tolerance(1e-7);
+    let judge = |other: &ModelFile| verify_models(&standard, Some(other), &options).expect("a verdict");
+    let verdict = judge(&grouped(0.35));
+    let Verdict::Equal { runs, .. } = &verdict else { panic!("{verdict}") };
+    assert!(runs.iter().flat_map(|run| &run.outputs).any(|output| output.rounding.is_some()), "{verdict}");
+    let verdict = judge(&grouped(0.350_003));
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Decomposes operators into others that tract supports for f64.
 
+mod attention;
+
 use super::{int_attribute, tensor_attribute};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
@@ -103,8 +105,8 @@ pub(super) fn write_out(
             return w.skip_norm(&node, float("epsilon", f64::from(1e-5_f32)));
         }
         "Attention" if node.domain.is_empty() => return w.attention(&node),
+        "GroupQueryAttention" => return w.grouped_attention(&node),
         "MultiHeadAttention"
-        | "GroupQueryAttention"
         | "GroupNormalization"
         | "InstanceNormalization"
         | "Round"
@@ -404,87 +406,6 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// ONNX's `Attention`: query, key, value, mask, past key, past value.
-    fn attention(&mut self, node: &NodeProto) -> Result<(), String> {
-        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
-        let heads = |name: &str| attribute(name).map(|heads| heads.i);
-        let unknown = |what: &str| Err(format!("the model has an Attention with {what}, which has no f64 form"));
-        if input(6).is_some() || node.output.len() > 3 {
-            return unknown("lengths or scores");
-        }
-        let (Some(query), Some(key), Some(value)) = (input(0), input(1), input(2)) else {
-            return unknown("missing operands");
-        };
-        let (query_heads, key_heads) = (heads("q_num_heads"), heads("kv_num_heads"));
-        let split = |w: &mut Self, x: &String, heads: Option<i64>| {
-            let Some(heads) = heads else { return x.clone() };
-            let shape = w.integers(&[0, 0, heads, -1]);
-            let split = w.op("Reshape", &[x, &shape]);
-            w.transposed(&split, &[0, 2, 1, 3])
-        };
-        let query = split(self, query, query_heads);
-        let (mut key, mut value) = (split(self, key, key_heads), split(self, value, key_heads));
-        if let (Some(past_key), Some(past_value)) = (input(4), input(5)) {
-            key = self.with("Concat", &[past_key, &key], vec![int_attribute("axis", 2)]);
-            value = self.with("Concat", &[past_value, &value], vec![int_attribute("axis", 2)]);
-        }
-        for (all, at) in [(&key, 1), (&value, 2)] {
-            if let Some(output) = node.output.get(at).filter(|name| !name.is_empty()) {
-                self.rename(all, output);
-            }
-        }
-        if let (Some(queries), Some(keys)) = (query_heads, key_heads)
-            && queries != keys
-        {
-            let repeated = |w: &mut Self, x: &String| {
-                let one = w.integers(&[2]);
-                let wide = w.op("Unsqueeze", &[x, &one]);
-                let copies = vec![&wide; usize::try_from(queries / keys.max(1)).unwrap_or(1)];
-                let all = w.with("Concat", &copies, vec![int_attribute("axis", 2)]);
-                // [batch, kv, copies, length, size] to [batch, heads, length, size]
-                let moved = w.transposed(&all, &[0, 3, 1, 2, 4]);
-                let shape = w.integers(&[0, 0, queries, -1]);
-                let flat = w.op("Reshape", &[&moved, &shape]);
-                w.transposed(&flat, &[0, 2, 1, 3])
-            };
-            key = repeated(self, &key);
-            value = repeated(self, &value);
-        }
-        let turned = self.transposed(&key, &[0, 1, 3, 2]);
-        let product = self.op("MatMul", &[&query, &turned]);
-        let mut scores = if let Some(scale) = attribute("scale") {
-            self.scaled(&product, scale.f.into())
-        } else {
-            let size = self.size(&query, 3);
-            let root = self.op("Sqrt", &[&size]);
-            self.op("Div", &[&product, &root])
-        };
-        if let Some(cap) = attribute("softcap").map(|cap| f64::from(cap.f)).filter(|cap| *cap != 0.0) {
-            let part = self.scaled(&scores, 1.0 / cap);
-            let part = self.op("Tanh", &[&part]);
-            scores = self.scaled(&part, cap);
-        }
-        if let Some(mask) = input(3) {
-            // A bool mask is not supported here; the twin then fails to load.
-            scores = self.op("Add", &[&scores, mask]);
-        }
-        if attribute("is_causal").is_some_and(|flag| flag.i != 0) {
-            scores = self.causal(&scores, &query, &key);
-        }
-        let softmax = self.with("Softmax", &[&scores], vec![int_attribute("axis", -1)]);
-        let mut result = self.op("MatMul", &[&softmax, &value]);
-        if query_heads.is_some() {
-            let together = self.transposed(&result, &[0, 2, 1, 3]);
-            let shape = self.integers(&[0, 0, -1]);
-            result = self.op("Reshape", &[&together, &shape]);
-        }
-        if let Some(output) = node.output.first() {
-            self.rename(&result, output);
-        }
-        Ok(())
-    }
-
     fn transposed(&mut self, x: &String, order: &[i64]) -> String {
         let perm =
             AttributeProto { name: "perm".to_owned(), r#type: 7, ints: order.to_vec(), ..AttributeProto::default() };
@@ -497,26 +418,6 @@ impl Writer<'_> {
         let at = self.integers(&[axis]);
         let size = self.with("Gather", &[&shape, &at], vec![int_attribute("axis", 0)]);
         self.with("Cast", &[&size], vec![int_attribute("to", super::F64.into())])
-    }
-
-    /// Masks the scores of keys after their query with -infinity; the last query is aligned with the last key.
-    fn causal(&mut self, scores: &String, query: &String, key: &String) -> String {
-        let ones = {
-            let shape = self.op("Shape", &[scores]);
-            self.with("ConstantOfShape", &[&shape], vec![tensor_attribute("value", &[1], &[1.0])])
-        };
-        let count = |w: &mut Self, axis: i64| {
-            let (at, zero) = (w.integers(&[axis]), w.integers(&[0]));
-            let at = w.op("Squeeze", &[&at, &zero]);
-            w.with("CumSum", &[&ones, &at], vec![int_attribute("exclusive", 1)])
-        };
-        let (row, column) = (count(self, 2), count(self, 3));
-        let (queries, keys) = (self.size(query, 2), self.size(key, 2));
-        let past = self.op("Sub", &[&keys, &queries]);
-        let last = self.op("Add", &[&row, &past]);
-        let is_after = self.op("Greater", &[&column, &last]);
-        let masked = self.constant(f64::NEG_INFINITY);
-        self.op("Where", &[&is_after, &masked, scores])
     }
 }
 
