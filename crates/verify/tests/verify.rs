@@ -111,6 +111,22 @@ fn outputs_that_are_not_finite() {
 }
 
 #[test]
+fn other_sizes_are_not_the_first_difference() {
+    let with = |of: &str, factor: f32| {
+        let nodes = vec![
+            node("wide = Concat(x, x)").int("axis", 0),
+            node(&format!("size = Shape({of})")),
+            node("p = Mul(x, factor)"),
+            node("y = Neg(p)"),
+        ];
+        let mut graph = graph(&["x: f32[seq]"], &["y: f32[seq]"], nodes);
+        graph.initializer = vec![floats("factor", &[], &[factor])];
+        graph
+    };
+    assert_contains(&against(with("x", 2.0), with("wide", 3.0)), &["first at node `p` (Mul): value `p` differs"]);
+}
+
+#[test]
 fn a_model_that_tract_refuses_is_not_verifiable() {
     let mut shapes = graph(&["x: f32[batch, 3]"], &["y: f32[batch, 5]"], vec![node("y = MatMul(x, w)")]);
     shapes.initializer = vec![floats("w", &[4, 5], &[0.0; 20])];
