@@ -796,25 +796,41 @@ fn bodies() {
 /// The largest number of a weight decides, and a bias is added to larger numbers.
 #[test]
 fn weights_that_vanish() {
-    for (largest, expected) in [(1e-31, true), (6e-5, true), (6.2e-5, false), (0.0, false)] {
+    let gemm = "%c = parameter [1e-39, 0.0] : f32[2]\n%y = gemm %x, %w, %c : f32[n, 2]";
+    let gather = "%y = gather %w, %ids {axis = 0} : f32[n, 2]";
+    let einsum = "%a = parameter [1.0, 2.0, 3.0, 4.0] : f32[2, 2]
+                  %y = einsum %x, %a, %w {equation = \"nk,kj,jm->nm\"} : f32[n, 2]";
+    let (f16, bf16) = (ElementType::F16, ElementType::BF16);
+    for (kind, product, element, largest, expected) in [
+        (OpKind::Gemm, gemm, f16, 1e-31, true),
+        (OpKind::Gemm, gemm, f16, 6e-5, true),
+        (OpKind::Gemm, gemm, f16, 6.2e-5, false),
+        (OpKind::Gemm, gemm, f16, 0.0, false),
+        (OpKind::Gather, gather, f16, 6e-5, true),
+        (OpKind::Gather, gather, f16, 6.2e-5, false),
+        (OpKind::Einsum, einsum, f16, 6e-5, true),
+        (OpKind::Einsum, einsum, f16, 6.2e-5, false),
+        (OpKind::Gemm, gemm, bf16, 1.1e-38, true),
+        (OpKind::Gemm, gemm, bf16, 1.2e-38, false),
+    ] {
+        let case = format!("{kind:?} of {largest} in {element}");
         let body = format!(
             "%w = parameter [0.0, {largest:?}, -{largest:?}, 0.0] : f32[2, 2]
-             %c = parameter [1e-31, 0.0] : f32[2]
-             %y = gemm %x, %w, %c : f32[n, 2]
+             {product}
              %z = relu %y : f32[n, 2]
              return %z"
         );
-        let original = graph("%x: f32[n, 2]", &body);
+        let original = graph(if kind == OpKind::Gather { "%ids: i64[n]" } else { "%x: f32[n, 2]" }, &body);
         let mut converted = model(&original);
-        let report = optimize(&mut converted, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{error}"));
-        let why = format!("%w has no number of a magnitude above {largest:.1e}, which loses digits in f16");
+        let report = optimize(&mut converted, &options(to(element))).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let why = format!("%w has no number of a magnitude above {largest:.1e}, which loses digits in {element}");
         let is_kept = report.declined.iter().any(|event| event.note.contains(&why));
-        assert_eq!(is_kept, expected, "{largest}: {:?}", report.declined);
+        assert_eq!(is_kept, expected, "{case}: {:?}", report.declined);
         let node =
             |kind| converted.graph.schedule().into_iter().find(|id| converted.graph.node(*id).op().kind() == kind);
-        let products = node(OpKind::Gemm).into_iter().flat_map(|id| converted.graph.results(id));
+        let products = node(kind).into_iter().flat_map(|id| converted.graph.results(id));
         let types: Vec<_> = products.map(|value| converted.graph.fact(value).element()).collect();
-        assert_eq!(types, [Some(if expected { ElementType::F32 } else { ElementType::F16 })], "{largest}");
+        assert_eq!(types, [Some(if expected { ElementType::F32 } else { element })], "{case}");
     }
 }
 

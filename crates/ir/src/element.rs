@@ -141,6 +141,24 @@ impl ElementType {
         }
     }
 
+    /// Returns the smallest normal number of a float of 16 bits or more; `None` for other types.
+    ///
+    /// ```
+    /// use netwright_ir::ElementType;
+    /// assert_eq!(ElementType::F16.least_normal(), Some(2_f64.powi(-14)));
+    /// assert_eq!(ElementType::BF16.least_normal(), ElementType::F32.least_normal());
+    /// assert_eq!(ElementType::I32.least_normal(), None);
+    /// ```
+    pub fn least_normal(self) -> Option<f64> {
+        match self {
+            ElementType::F32 => Some(f32::MIN_POSITIVE.into()),
+            ElementType::F64 => Some(f64::MIN_POSITIVE),
+            ElementType::F16 => Some(half::f16::MIN_POSITIVE.into()),
+            ElementType::BF16 => Some(half::bf16::MIN_POSITIVE.into()),
+            _ => None,
+        }
+    }
+
     /// Returns the type's number in ONNX's `TensorProto.DataType`.
     pub fn number(self) -> i64 {
         // The variants are in ONNX's order, which begins at 1.

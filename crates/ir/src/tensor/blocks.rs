@@ -253,10 +253,8 @@ impl Tensor {
         if !is_finite(scale, magnitude / f64::from(format.middle()) * 2.0) {
             return Err(self.refuse("quantize", "a scale may overflow its type"));
         }
-        let smallest =
-            if scale == ElementType::F16 { half::f16::MIN_POSITIVE.to_f64() } else { f32::MIN_POSITIVE.into() };
         let codes = if format.symmetric { format.middle() } else { format.largest() };
-        if magnitude > 0.0 && magnitude / f64::from(codes) < smallest {
+        if magnitude > 0.0 && scale.least_normal().is_some_and(|least| magnitude / f64::from(codes) < least) {
             return Err(self.refuse("quantize", "its elements are too small for scales of the type"));
         }
         Ok(())

@@ -406,8 +406,8 @@ impl Planner<'_> {
         .or_else(|| self.below(id, operands))
     }
 
-    /// Why a product or lookup is in `f32` because all numbers of a weight are so small that the narrow type rounds even
-    /// the largest by more than a share of its digits, as it rounds no normal number. Biases are added to larger numbers.
+    /// Why a product or lookup is in `f32`: all numbers of a weight are below the smallest normal number of the narrow type,
+    /// which would round them coarsely or to 0. Biases do not count, because they are added to larger numbers.
     fn below(&self, id: NodeId, operands: &[Value]) -> Own {
         let (graph, to) = (self.graph, self.context.to);
         let kind = graph.node(id).op().kind();
@@ -415,7 +415,7 @@ impl Planner<'_> {
             return None;
         }
         let bias = graph.operand(id, 2).filter(|_| kind != OpKind::Einsum).map(|bias| ultimate(graph, bias));
-        let least = if to == ElementType::F16 { 2_f64.powi(-14) } else { f32::MIN_POSITIVE.into() };
+        let least = to.least_normal()?;
         let weights = operands.iter().map(|operand| ultimate(graph, *operand)).filter(|inner| Some(*inner) != bias);
         let mut weights = weights.filter_map(|inner| Some((inner, graph.tensor(inner)?)));
         weights.find_map(|(inner, tensor)| {
