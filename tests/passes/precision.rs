@@ -542,7 +542,7 @@ const HEADS: &str = "%near = tanh %x : f32[b, 2, s, 4]
 
 /// Masks of which an input may make a row that hides all keys: the sum of scores and the mask stays in `f32`, or the rows
 /// of an attention's mask are shifted. In the last cases, no row can be hidden, or a hidden row is the same in each type.
-const HIDDEN_BY_INPUTS: [(&str, &str); 16] = [
+const HIDDEN_BY_INPUTS: [(&str, &str); 17] = [
     (
         "input_hides_a_row_by_ten_thousand",
         "#heads
@@ -634,6 +634,27 @@ const HIDDEN_BY_INPUTS: [(&str, &str); 16] = [
          }, else_branch = graph else(; %n: f32[b, 2, s, 4] = %near) {
            return y = %n
          }} : f32[b, 2, s, 4]
+         return %y",
+    ),
+    (
+        "column_hidden_in_a_branch",
+        "%near = tanh %x : f32[b, 2, s, 4]
+         %columns = transpose %near {perm = [0, 1, 3, 2]} : f32[b, 2, 4, s]
+         %size = shape %x {start = 2, end = 3} : i64[1]
+         %length = squeeze %size : i64[]
+         %places = range 0, %length, 1 : i64[s]
+         %columns_of_one = unsqueeze %places, [0] : i64[1, s]
+         %later = less 0, %columns_of_one : bool[1, s]
+         %mask = where %later, -10000.0, 0.0 : f32[1, s]
+         %y = if %c {then_branch = graph then(; %n: f32[b, 2, s, 4] = %near, %o: f32[b, 2, 4, s] = %columns, %m: f32[1, s] = %mask) {
+           %scores = matmul %n, %o : f32[b, 2, s, s]
+           %masked = add %scores, %m : f32[b, 2, s, s]
+           %p = softmax %masked {axis = -2} : f32[b, 2, s, s]
+           return y = %p
+         }, else_branch = graph else(; %n: f32[b, 2, s, 4] = %near, %o: f32[b, 2, 4, s] = %columns) {
+           %scores = matmul %n, %o : f32[b, 2, s, s]
+           return y = %scores
+         }} : f32[b, 2, s, s]
          return %y",
     ),
     (

@@ -28,7 +28,7 @@ pub(crate) enum Known {
     Grid(Rc<Grid>),
     /// The greatest element of a row, before masks that depend on inputs lower it.
     Level(f64),
-    /// Every row has an element near 0.
+    /// Every row along the last axis has an element near 0.
     Visible,
 }
 
@@ -37,9 +37,9 @@ pub(crate) enum Known {
 pub(crate) enum Hiding {
     /// No row, or the mask depends on constants only.
     None,
-    /// A row may be minus infinity as a whole, and has no other number that hides.
+    /// All numbers of a row may be minus infinity; no other number is below -16.
     ByInfinity,
-    /// The numbers of a row may be as large as ten thousand and more, or are unknown.
+    /// The numbers of a row may all be below -16, or are unknown.
     ByNumber,
 }
 
@@ -208,8 +208,10 @@ impl<'g> Rows<'g> {
             let is_either = |number: f64| number >= -ORDINARY || number == f64::NEG_INFINITY;
             numbers.few.is_some_and(|few| few.into_iter().all(is_either))
         };
-        let is_captured =
-            || graph.kind(whole) == OpKind::Captured && matches!((self.captured)(whole), Some(Known::Visible));
+        let is_captured = || {
+            let is_captured = axis == 1 && graph.kind(whole) == OpKind::Captured;
+            is_captured && matches!((self.captured)(whole), Some(Known::Visible))
+        };
         let all = Numbers::of(graph, whole);
         let is_first_visible = || axis == 1 && is_visible(&Numbers::first_of_rows(graph, whole));
         if is_constant || is_visible(&all) || is_captured() || is_first_visible() {
