@@ -542,7 +542,7 @@ const HEADS: &str = "%near = tanh %x : f32[b, 2, s, 4]
 
 /// Masks of which an input may make a row that hides all keys: the sum of scores and the mask stays in `f32`, or the rows
 /// of an attention's mask are shifted. In the last cases, no row can be hidden, or a hidden row is the same in each type.
-const HIDDEN_BY_INPUTS: [(&str, &str); 17] = [
+const HIDDEN_BY_INPUTS: [(&str, &str); 19] = [
     (
         "input_hides_a_row_by_ten_thousand",
         "#heads
@@ -615,6 +615,22 @@ const HIDDEN_BY_INPUTS: [(&str, &str); 17] = [
         "#heads
          %mask = where %keep, 0.0, -1e9 : f32[b, 1, s, s]
          %y = attention %near, %near, %near, %mask : f32[b, 2, s, 4]
+         return %y",
+    ),
+    (
+        "input_hides_a_row_by_a_sum_that_rounds_scores",
+        "#heads
+         %hidden = where %keep, 0.0, -2e8 : f32[b, 1, s, s]
+         %small = tanh %bias : f32[b, 2, s, s]
+         %mask = add %hidden, %small : f32[b, 2, s, s]
+         %y = attention %near, %near, %near, %mask {scale = 20.0} : f32[b, 2, s, 4]
+         return %y",
+    ),
+    (
+        "input_hides_a_row_by_a_product_that_rounds_scores",
+        "#heads
+         %mask = mul %bias, -2e8 : f32[b, 2, s, s]
+         %y = attention %near, %near, %near, %mask {scale = 20.0} : f32[b, 2, s, 4]
          return %y",
     ),
     (

@@ -338,7 +338,7 @@ fn keeps_scores(op: &Op) -> bool {
 }
 
 /// Whether a large number in an operand may be in a result too.
-fn passes_on(op: &Op) -> bool {
+pub(super) fn passes_on(op: &Op) -> bool {
     let kind = op.kind();
     matches!(op, Op::Cast { to, .. } if is_converted(*to)) || is_elementwise(kind) || is_structural(kind)
 }

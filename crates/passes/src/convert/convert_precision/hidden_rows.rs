@@ -4,20 +4,26 @@
 //! `f32`. The greatest number of each row is therefore subtracted from the row in `f32`, which does not change the softmax,
 //! and the query of a row whose number absorbs the scores in `f32` becomes 0.
 
-use super::Converter;
+use super::added_masks::passes_on;
+use super::{Converter, is_float};
 use crate::read::masks;
 use crate::read::numbers::Numbers;
 use crate::read::thresholds::{ABSORBING, Depths, HUGE};
 use crate::rewrite::{cast, insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Value};
+use std::collections::HashSet;
 
 /// The magnitude of numbers to which `f32` adds a score almost as it is: half of the last place is 0.004.
 const ADDING: f64 = 1e5;
 
-/// The magnitude from which on a number absorbs the scores of a row, if it is computed. A mask that may be a listed number
-/// between [`ADDING`] and [`ABSORBING`], which rounds scores, keeps the attention in `f32`.
-const HIDING: f64 = 1e8;
+/// The magnitude from which on a number in a row absorbs the scores in `f32`: half of its last place is 32. Masks that list
+/// a number between [`ADDING`] and [`ABSORBING`], which rounds scores without absorbing them, or are computed from one,
+/// keep the attention in `f32`.
+const HIDING: f64 = 1e9;
+
+/// The maximum number of values before a mask that are examined.
+const MAX_VALUES: usize = 64;
 
 /// The operand of an attention that is the mask.
 pub(super) const MASK: usize = 3;
@@ -44,14 +50,38 @@ enum Rows {
 pub(super) fn can_shift(graph: &Graph, id: NodeId, mask: Value) -> bool {
     let whole = masks::before_lift(graph, mask);
     let Numbers { least, few, .. } = Numbers::of(graph, whole.unwrap_or(mask));
-    let rounds = |number: &f64| number.abs() > ADDING && number.abs() < ABSORBING;
     // ONNX Runtime returns zeros for rows of the lowest number, unless they are lifted.
     let is_skipped = |number: &f64| whole.is_none() && number.is_finite() && *number <= HUGE;
     let may_shift = match few {
-        Some(few) => !few.iter().any(|number| rounds(number) || is_skipped(number)),
-        None => whole.is_some() || least > HUGE,
+        Some(few) => !few.iter().any(|number| rounds(*number) || is_skipped(number)),
+        None => (whole.is_some() || least > HUGE) && !is_of_rounding(graph, whole.unwrap_or(mask)),
     };
     may_shift && rows(graph, id, mask).is_some()
+}
+
+/// Whether `f32` rounds scores to which a number is added, and does not absorb them.
+fn rounds(number: f64) -> bool {
+    number.abs() > ADDING && number.abs() < ABSORBING
+}
+
+/// Whether a bound of a mask, or a constant from which it is computed, [rounds] scores.
+fn is_of_rounding(graph: &Graph, mask: Value) -> bool {
+    let (mut open, mut known) = (vec![mask], HashSet::new());
+    while let Some(value) = open.pop() {
+        if !known.insert(value) {
+            continue;
+        }
+        if value == mask || graph.tensor(value).is_some() {
+            let Numbers { least, most, few, .. } = Numbers::of(graph, value);
+            if few.unwrap_or_else(|| vec![least, most]).into_iter().any(rounds) {
+                return true;
+            }
+        }
+        if passes_on(graph.op(value)) && known.len() < MAX_VALUES {
+            open.extend(graph.operands(value.node).into_iter().flatten().filter(|operand| is_float(graph, *operand)));
+        }
+    }
+    false
 }
 
 /// Returns which queries of an attention whose rows are shifted become 0, if any do.
