@@ -4,7 +4,7 @@ use super::{check_near, common, lines, model};
 use netwright::ir::{Detail, ElementType, Graph, Model, Name, Op, OpKind, Tensor, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::sites::sites;
-use netwright::passes::{Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
+use netwright::passes::{Event, Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
 
 fn to(element: ElementType) -> Precision {
     Precision::new(element).unwrap_or_else(|error| panic!("{error}"))
@@ -975,6 +975,26 @@ fn the_reason_why_passes_that_are_left_out_fuse_nothing() {
         assert!(found.contains(&format!("not fused: {reason}")), "{found}");
         assert!(found.contains("%l: fused: layer_normalization"), "{found}");
     }
+}
+
+/// A reason that refers to another pass gets the reason of the node that it names, not of one whose name begins alike.
+#[test]
+fn a_reason_is_that_of_the_node_with_the_whole_name() {
+    let body = "%p = softmax %x {axis = -1} : f32[b, s, 4]
+                %y = matmul %p, %w : f32[b, s, 4]
+                return %y";
+    let options = Options::default();
+    let mut attention = model(&graph("%x: f32[b, s, 4], %w: f32[4, 4]", body));
+    let mut report = optimize(&mut attention, &options).unwrap_or_else(|error| panic!("{error}"));
+    let event = |pass, node, note: &'static str| Event { pass, rule: None, node: Name::from(node), note: note.into() };
+    report.declined = vec![
+        event("fuse-attention", "y", "%view_10 splits heads; the line of split-merged-heads says why"),
+        event("split-merged-heads", "view_1", "%one is in the way"),
+        event("split-merged-heads", "view_10", "%ten is in the way"),
+    ];
+    let sites: Vec<String> = sites(&attention, &report, &options).iter().map(ToString::to_string).collect();
+    let reason = "%view_10 splits heads; split-merged-heads declines because %ten is in the way";
+    assert_eq!(sites, [format!("attention      %y: not fused: {reason}")]);
 }
 
 /// A gated feed-forward whose values leave the range, and attention with a mask that does so on purpose.

@@ -24,6 +24,11 @@ impl Skip {
     }
 }
 
+/// Returns the clause with which a reason refers to that of another pass; [`sites`](crate::sites) replaces it.
+pub(crate) fn says_why(pass: &str) -> String {
+    format!("the line of {pass} says why")
+}
+
 impl From<InferError> for Skip {
     fn from(error: InferError) -> Self {
         Skip::rejected(error.to_string())

@@ -22,6 +22,7 @@
 use crate::options::Options;
 use crate::pass::Pass;
 use crate::pipeline::Report;
+use crate::rule::says_why;
 use crate::target::since;
 use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 use std::collections::BTreeMap;
@@ -160,9 +161,10 @@ impl Reasons<'_> {
     /// Returns a reason with that of another pass to which it refers.
     fn resolved(&self, reason: &str) -> String {
         let cause = self.declined.iter().find_map(|((pass, node), note)| {
-            let reference = format!("the line of {pass} says why");
-            let is_meant = reason.contains(&reference) && reason.starts_with(&text::name(node));
-            is_meant.then(|| reason.replace(&reference, &format!("{pass} declines because {note}")))
+            let reference = says_why(pass);
+            let is_of_node = reason.strip_prefix(&*text::name(node)).is_some_and(|rest| rest.starts_with(' '));
+            (is_of_node && reason.contains(&reference))
+                .then(|| reason.replace(&reference, &format!("{pass} declines because {note}")))
         });
         cause.unwrap_or_else(|| reason.to_owned())
     }

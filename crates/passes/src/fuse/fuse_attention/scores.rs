@@ -2,7 +2,7 @@
 
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::expect_alone;
-use crate::rule::Skip;
+use crate::rule::{Skip, says_why};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// The maximum number of nodes between the product and the softmax that are examined.
@@ -70,9 +70,9 @@ impl Scores {
             let name = |of: Value| graph.operand_text(of);
             Skip::rejected(match splits_heads(graph, scores) {
                 Some(split) => format!(
-                    "{} splits batch and heads, which are one axis in the scores before it; the line of \
-                     split-merged-heads says why",
-                    name(split)
+                    "{} splits batch and heads, which are one axis in the scores before it; {}",
+                    name(split),
+                    says_why("split-merged-heads")
                 ),
                 None => format!("{} is not traced back to a product of queries and keys", name(scores)),
             })
