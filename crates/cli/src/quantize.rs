@@ -81,17 +81,23 @@ impl Quantize {
         self.schemes().any(|scheme| matches!(scheme, Scheme::Int4 | Scheme::Int8))
     }
 
-    /// Returns which flags quantize weights with a smaller error; `None` if no weight is to be quantized.
+    /// Returns which flags quantize weights with a smaller error; `None` if there are none.
     pub(crate) fn finer(&self, target: &Target) -> Option<String> {
         let flags = [
             ("`--asymmetric`", self.has_blocks() && !self.asymmetric),
             // Blocks of tract have one size.
             ("`--block-size 16`", self.has_blocks() && self.block_size != Some(16) && *target != Target::TRACT),
-            ("`--quantize int8`", !self.has_blocks()),
+            ("`--quantize int8`", self.schemes().any(Scheme::is_dynamic) && !self.has_blocks()),
+            (
+                "`--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first",
+                self.schemes().any(|scheme| scheme == Scheme::Int4),
+            ),
         ];
-        let flags: String = flags.iter().filter(|(_, helps)| *helps).map(|(flag, _)| format!("{flag}, ")).collect();
-        let tensors = "or `--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first";
-        self.is_requested().then(|| format!("for a smaller error, try {flags}{tensors}"))
+        let mut flags: Vec<&str> = flags.iter().filter(|(_, helps)| *helps).map(|(flag, _)| *flag).collect();
+        let last = flags.pop()?;
+        let others: String = flags.iter().map(|flag| format!("{flag}, ")).collect();
+        let or = if flags.is_empty() { "" } else { "or " };
+        Some(format!("for a smaller error, try {others}{or}{last}"))
     }
 
     /// Returns the request; an error if a flag is not valid.

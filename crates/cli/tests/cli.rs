@@ -452,20 +452,25 @@ fn a_finer_quantization_is_advised() {
     let folder = TempDir::new().expect("a folder");
     let model = common::in_repository("tests/interop/models/t5_decoder.legacy.onnx");
     let quantize = |flags: &[&str]| {
-        let call = ["optimize", model.to_str().expect("UTF-8"), "-o", "out.onnx", "--quantize-tensor", ".=int4"];
-        netwright(folder.path(), &[&call[..], &["--verify", "--no-bisect", "--runtime", "tract"], flags].concat())
+        let call = ["optimize", model.to_str().expect("UTF-8"), "-o", "out.onnx", "--verify", "--no-bisect"];
+        netwright(folder.path(), &[&call[..], &["--runtime", "tract", "--quantize-tensor"], flags].concat())
     };
-    let tensors = "or `--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first\n";
+    let tensors = "`--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first";
     for (flags, advised) in [
-        (&["--target", "tract"][..], "`--asymmetric`, "),
-        (&["--target", "tract", "--asymmetric"], ""),
-        (&["--target", "ort"], "`--asymmetric`, `--block-size 16`, "),
-        (&["--target", "ort", "--block-size", "16", "--min-cosine", "0.9999"], "`--asymmetric`, "),
+        (&[".=int4", "--target", "tract"][..], Some(format!("`--asymmetric`, or {tensors}"))),
+        (&[".=int4", "--target", "tract", "--asymmetric"], Some(tensors.to_owned())),
+        (&[".=int4", "--target", "ort"], Some(format!("`--asymmetric`, `--block-size 16`, or {tensors}"))),
+        (
+            &[".=int4", "--target", "ort", "--block-size", "16", "--min-cosine", "0.9999"],
+            Some(format!("`--asymmetric`, or {tensors}")),
+        ),
+        (&[".=int8", "--target", "tract", "--min-cosine", "0.999999999"], Some("`--asymmetric`".to_owned())),
+        (&[".=int8", "--target", "tract", "--min-cosine", "0.999999999", "--asymmetric"], None),
     ] {
         let run = quantize(flags);
         let text = [run.stdout, run.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        let advice = format!("for a smaller error, try {advised}{tensors}");
-        assert!(text.contains(&advice), "{flags:?}: {text}");
+        let advice = text.split_once("for a smaller error, try ").and_then(|(_, advice)| advice.lines().next());
+        assert_eq!(advice, advised.as_deref(), "{flags:?}: {text}");
     }
 }
 
