@@ -1,7 +1,7 @@
 //! Measures the time and memory of models, each in a child process of its own.
 //!
-//! A child loads one model, and runs it for each line that it reads: once, or several times if a run is short. So runs of several models can take turns, and
-//! the memory of one is not counted with another.
+//! A child loads one model, and runs it for each line that it reads: once, or several times if a run is short. So runs of
+//! several models can take turns, and the memory of one is not counted with another.
 
 use crate::child::{
     Dims, Ended, Failed, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
@@ -186,13 +186,13 @@ impl Drop for Measured {
     }
 }
 
-/// The time for which a model runs at least when it is asked to run, unless it would take too many runs.
+/// The shortest time of a turn, unless it would take more than 1000 runs.
 const TURN: Duration = Duration::from_millis(10);
 
 /// Returns how often a model runs when it is asked to run. The first run after a pause wakes the threads of the runtime, which
 /// may take longer than a short run: a program that runs the model again and again does not wait for that.
 fn repeats(run: Duration) -> u32 {
-    let repeats = TURN.as_nanos() / run.as_nanos().max(1);
+    let repeats = TURN.as_nanos().div_ceil(run.as_nanos().max(1));
     u32::try_from(repeats).unwrap_or(u32::MAX).clamp(1, 1000)
 }
 
@@ -251,5 +251,17 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Resul
     match run(&mut answer) {
         Ok(()) => Ok(()),
         Err(error) => answer(&failed(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_long_enough() {
+        for (micros, expected) in [(0, 1000), (1, 1000), (10, 1000), (3000, 4), (5100, 2), (9999, 2), (10_000, 1)] {
+            assert_eq!(repeats(Duration::from_micros(micros)), expected, "{micros} µs");
+        }
     }
 }
