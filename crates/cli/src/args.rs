@@ -233,7 +233,8 @@ pub(crate) struct Emit {
     pub(crate) quantize: Quantize,
 }
 
-/// How weights are stored. A heading of each flag does not continue with the flags after this group.
+/// How weights are stored.
+// Each flag names its heading: next_help_heading would also apply to the flags after this group.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Storage {
     /// Write weights to a separate file; auto does so beyond 2 GiB.

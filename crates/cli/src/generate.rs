@@ -148,7 +148,8 @@ fn generate(
     }
     match (model.positions(), settings.max_new_tokens) {
         (Some(positions), Some(asked)) if args.audio.is_none() && generated.ends_before(asked) => output.warn(&format!(
-            "the text ends before {asked} new tokens, because the model has {positions} positions, with those of the prompt"
+            "the text ends before {asked} new tokens, because the model has only {positions} positions for the prompt and the \
+             new tokens"
         )),
         _ => Ok(()),
     }
@@ -158,7 +159,8 @@ fn generate(
 fn expect_tokens(tokens: &[u32], vocabulary: usize) -> Result<(), Failure> {
     match tokens.iter().find(|token| **token as usize >= vocabulary) {
         Some(token) => Err(Misuse::Value.failure(format!(
-            "--suppress-tokens {token} is not a token of the model, which has {vocabulary}\n  help: choose from 0 to {}",
+            "token {token} of --suppress-tokens is not in the vocabulary of the model, which has {vocabulary} tokens\n  \
+             help: choose from 0 to {}",
             vocabulary.saturating_sub(1)
         ))),
         None => Ok(()),

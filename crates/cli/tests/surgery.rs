@@ -203,7 +203,6 @@ fn weights_are_not_overwritten() {
     assert!(bytes(at, "external.onnx").len() > 4096);
 }
 
-/// The branches of a merged decoder share the file of its weights, wherever they are written.
 /// External data of a model that is not replaced stays, and a warning names the file that is written instead.
 #[test]
 fn external_data_replaces_no_other_file() {
@@ -229,6 +228,7 @@ fn external_data_replaces_no_other_file() {
     snapshot("surgery_external_data", &without_times);
 }
 
+/// The branches of a merged decoder share the file of its weights, wherever they are written.
 #[test]
 fn branches_become_models() {
     let folder = folder();

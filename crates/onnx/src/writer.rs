@@ -70,8 +70,8 @@ impl WriteOptions {
     }
 }
 
-/// Whether weights are stored in a separate file, `NAME.onnx.data` beside `NAME.onnx`. Of existing files only the external
-/// data of the model that is replaced is replaced; otherwise the file is `NAME.onnx.1.data`, or `.2.data` and so on.
+/// Whether weights are stored in a separate file, `NAME.onnx.data` beside `NAME.onnx`. An existing file is replaced only
+/// if it is external data of the model that is replaced; otherwise the file is `NAME.onnx.1.data`, or `.2.data` and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExternalData {
     /// If the model would exceed [`MAX_FILE`].

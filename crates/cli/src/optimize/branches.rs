@@ -107,7 +107,7 @@ fn copied(inputs: &Inputs, model: &Path, folder: &Path) -> Result<Vec<(Identity,
     Ok(copies)
 }
 
-/// Returns whether a file is a copy of another one.
+/// Returns whether `copy` is a file with the bytes of `path`.
 fn has_bytes_of(path: &Path, copy: &Path) -> Result<bool, Failure> {
     let map = |path| Source::open(path).and_then(|file| file.map()).map_err(Failure::usage);
     Ok(copy.is_file() && map(path)? == map(copy)?)
