@@ -118,7 +118,9 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         }
     }
     drop(spinner);
-    if let (true, Some(last)) = (report.timed.is_empty(), report.not_run.pop()) {
+    if report.timed.is_empty()
+        && let Some(last) = report.not_run.pop()
+    {
         return Err(Failure::not_verifiable(last.why));
     }
     output.data(&report, || text(&report))
@@ -230,6 +232,7 @@ fn text(report: &Report) -> String {
         let Compared { runtime, ratio, between, faster } = compared;
         let what = match faster {
             Some(model) => format!("{} is faster", in_line(model)),
+            None if between.is_none() => "too few rounds to tell which is faster; use --rounds 6 or more".to_owned(),
             None => "the spread does not tell which is faster".to_owned(),
         };
         let spread =
@@ -257,7 +260,7 @@ fn milliseconds(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Between, compare, interval, quantile, share};
+    use super::{Between, Report, compare, interval, quantile, share, text};
     use std::path::Path;
 
     #[test]
@@ -290,5 +293,11 @@ mod tests {
         assert_eq!(faster(&[1.1; 10]).as_deref(), Some(a));
         assert_eq!(faster(&[0.9, 1.1, 0.9, 1.1, 0.9, 1.1, 0.9, 0.9, 0.9, 0.9]), None);
         assert_eq!(compare("tract", [a, b], &first[..3], &[0.5; 3]).faster, None);
+        let lines = |rounds: usize| {
+            let compared = vec![compare("tract", [a, b], &first[..rounds], &vec![0.5; rounds])];
+            text(&Report { rounds, timed: vec![], compared, not_run: vec![] })
+        };
+        assert!(lines(5).contains(": too few rounds to tell which is faster; use --rounds 6 or more\n"));
+        assert!(lines(6).contains(": b is faster\n"));
     }
 }

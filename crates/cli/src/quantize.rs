@@ -69,7 +69,7 @@ fn pattern(text: &str) -> Result<(String, Scheme), String> {
 impl Quantize {
     /// Returns whether weights are to be quantized.
     pub(crate) fn is_requested(&self) -> bool {
-        self.scheme.is_some() || !self.patterns.is_empty()
+        self.scheme.is_some_and(|scheme| scheme != Scheme::None) || !self.patterns.is_empty()
     }
 
     fn schemes(&self) -> impl Iterator<Item = Scheme> {
@@ -102,7 +102,7 @@ impl Quantize {
 
     /// Returns the request; an error if a flag is not valid.
     pub(crate) fn quantization(&self) -> Result<Option<Quantization>, Failure> {
-        if !self.is_requested() {
+        if self.schemes().next().is_none() {
             let idle = [
                 ("--block-size", self.block_size.is_some()),
                 ("--asymmetric", self.asymmetric),
@@ -141,7 +141,7 @@ impl Quantize {
         let overrides = self.patterns.iter();
         let quantization = overrides
             .fold(quantization, |quantization, (pattern, scheme)| quantization?.with_override(pattern, *scheme));
-        quantization.map(Some).map_err(Failure::usage)
+        quantization.map(|quantization| self.is_requested().then_some(quantization)).map_err(Failure::usage)
     }
 }
 

@@ -191,6 +191,9 @@ fn types_that_do_not_suit() {
     model.opsets.insert(String::new(), 12);
     onnx::write(&model, at.join("bf16.onnx"), &WriteOptions::default()).expect("it is written");
     check(at, "check_types_of_older_opset", &["check", "bf16.onnx"], 0);
+    let benched = netwright(at, &["bench", "f32.onnx", "bf16.onnx", "--rounds", "1", "--runtime", "tract"]);
+    let printed = String::from_utf8_lossy(&benched.stdout);
+    assert!(printed.contains("\ntract does not run bf16.onnx: "), "{printed}");
     let convert = |input, to| ["optimize", input, "-o", "out.onnx", "--dtype", to];
     check(at, "f64_to_f16", &convert("f64.onnx", "f16"), 0);
     check(at, "bf16_for_ort", &[&convert("f32.onnx", "bf16")[..], &["--target", "ort"]].concat(), 0);
@@ -215,6 +218,8 @@ fn quantized_weights_become_f32() {
     let floats = optimized("codes.onnx", "floats.onnx", &["--dtype", "f32"]);
     assert!(!has_codes(&floats));
     assert_eq!(floats, optimized("codes.onnx", "again.onnx", &["--dequantize"]));
+    let unchanged = optimized("codes.onnx", "unchanged.onnx", &[]);
+    assert_eq!(unchanged, optimized("codes.onnx", "none.onnx", &["--quantize", "none"]));
 }
 
 /// A feed-forward as in T5 whose activations exceed the range of f16: it overflows, and does not after calibration.
