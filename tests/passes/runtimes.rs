@@ -358,6 +358,28 @@ fn standardize_contrib_operators() {
              {kv_num_heads = 1, local_window_size = 0, num_heads = 2} : f32[b, s, 8], f32[b, 1, t, 4], f32[b, 1, t, 4]
              return %y, %k, %v",
         ),
+        (
+            "lookups_of_quantized_rows",
+            "%scales = parameter uniform(seed = 1, bound = 0.5) : f32[8, 2]
+             %codes = parameter fill(3) : u8[8, 32]
+             %y = \"com.microsoft::GatherBlockQuantized@1\" %codes, %last, %scales {bits = 8, block_size = 16} : f32[b, 32]
+             %zeros = parameter fill(7) : u8[8, 1]
+             %packed_codes = parameter fill(52) : u8[8, 16]
+             %z = \"com.microsoft::GatherBlockQuantized@1\" %packed_codes, %last, %scales, %zeros \
+             {bits = 4, block_size = 16, gather_axis = 0, quantize_axis = 1} : f32[b, 32]
+             return %y, %z",
+        ),
+        (
+            "lookups_of_quantized_columns_and_of_codes_that_are_computed",
+            "%scales = parameter uniform(seed = 1, bound = 0.5) : f32[8, 2]
+             %codes = parameter fill(3) : u8[8, 32]
+             %y = \"com.microsoft::GatherBlockQuantized@1\" %codes, %last, %scales {bits = 8, block_size = 16, gather_axis = 1} \
+             : f32[8, b]
+             %computed = cast %w {to = u8} : u8[8]
+             %table = reshape %computed, [8, 1] : u8[8, 1]
+             %z = \"com.microsoft::GatherBlockQuantized@1\" %table, %last, %scales {bits = 8, block_size = 16} : f32[b, 1]
+             return %y, %z",
+        ),
         ("unknown_attribute", "%y = \"com.microsoft::FastGelu@1\" %x {speed = 9} : f32[b, s, 8]\nreturn %y"),
         (
             "result_without_counterpart",

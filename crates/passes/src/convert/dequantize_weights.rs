@@ -195,22 +195,34 @@ fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
     multiply(graph, root, [x, weight], 5)
 }
 
-fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
+/// Returns the table of a `GatherBlockQuantized` in floats, from its attributes.
+///
+/// # Errors
+/// If it does not look up rows, its parts are not stored, and if their sizes do not fit.
+pub(crate) fn blocks_table(
+    graph: &Graph,
+    root: Value,
+    [gather_axis, quantize_axis]: [i64; 2],
+    bits: u64,
+    size: u64,
+) -> Result<Tensor, Skip> {
     let (codes, scales, zeros) = stored_parts(graph, root, 0)?;
-    let (bits, size) = (size(opaque, "bits", 4)?, size(opaque, "block_size", 128)?);
     let &[rows, blocks] = scales.dims() else { return Err(Skip::rejected("its table is not a matrix")) };
-    let is_last = [1, -1].contains(&int(opaque, "quantize_axis", 1)?);
-    if ![0, -2].contains(&int(opaque, "gather_axis", 0)?) || !is_last {
+    if ![0, -2].contains(&gather_axis) || ![1, -1].contains(&quantize_axis) {
         return Err(Skip::rejected("it does not look up rows in which the elements of a block are side by side"));
     }
     let width = blocks.checked_mul(size).ok_or(Skip::NoMatch)?;
-    let element = scales.element();
     let table = if codes.element() == ElementType::U8 {
         in_bytes(codes, scales, zeros, [rows, width], bits, size)?
     } else {
         in_rows(codes.clone(), scales.clone(), zeros.cloned(), size)?
     };
-    let table = table.dequantized(element)?;
+    Ok(table.dequantized(scales.element())?)
+}
+
+fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
+    let axes = [int(opaque, "gather_axis", 0)?, int(opaque, "quantize_axis", 1)?];
+    let table = blocks_table(graph, root, axes, size(opaque, "bits", 4)?, size(opaque, "block_size", 128)?)?;
     let indices = graph.operand(root.node, 1).ok_or(Skip::NoMatch)?;
     let table = parameter(graph, root, table)?;
     become_op(graph, root, Op::Gather { axis: 0 }, &[table, indices], NOTE)

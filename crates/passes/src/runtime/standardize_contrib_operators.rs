@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///
 /// Runs for every runtime except ONNX Runtime. Except for rounding, the results are those of ONNX Runtime 1.32 on the
 /// CPU. An operator with an attribute, an operand or a used result that is not supported here stays, and the reason is
-/// reported; so does a product by a weight in blocks of `block_bits` bits, which the runtime computes itself.
+/// reported; so does what reads a weight in blocks of `block_bits` bits, which the runtime does itself.
 pub fn standardize_contrib_operators(block_bits: &'static [u32]) -> Pass {
     let summary = "replace operators of com.microsoft with standard ones, for runtimes without that domain";
     Pass::new("standardize-contrib-operators", summary, Exactness::Rounding)
@@ -32,12 +32,13 @@ pub fn standardize_contrib_operators(block_bits: &'static [u32]) -> Pass {
 type Rewrite = fn(&mut Graph, &mut Call) -> Result<(), Skip>;
 
 /// The supported operators; a new one needs a line here and a function in the file of its family.
-const OPERATORS: [(&str, Rewrite); 15] = [
+const OPERATORS: [(&str, Rewrite); 16] = [
     ("Attention", attention::attention),
     ("BiasGelu", activations::bias_gelu),
     ("EmbedLayerNormalization", embeddings::embed_layer_normalization),
     ("FastGelu", activations::fast_gelu),
     ("FusedMatMul", products::fused_matmul),
+    ("GatherBlockQuantized", products::gather_block_quantized),
     ("Gelu", activations::gelu),
     ("GroupQueryAttention", grouped::group_query_attention),
     ("MatMulNBits", products::matmul_nbits),
@@ -79,15 +80,23 @@ impl Call {
         }
     }
 
-    /// Whether it is a product by a weight in blocks of so many bits, in the order of its columns.
-    fn multiplies_blocks(&self, bits: &[u32]) -> bool {
-        let int = |name: &str| self.attributes.iter().find(|(own, _)| &**own == name).map(|(_, value)| value);
-        let own = match int("bits") {
-            None => 4,
-            Some(Attribute::Int(bits)) => *bits,
-            Some(_) => return false,
+    /// Whether it multiplies by a weight in blocks of so many bits, in the order of its columns, or looks up rows of one.
+    fn reads_blocks(&self, bits: &[u32]) -> bool {
+        let is = |name: &str, default: i64, expected: i64| match self
+            .attributes
+            .iter()
+            .find(|(own, _)| &**own == name)
+            .map(|(_, value)| value)
+        {
+            None => default == expected,
+            Some(value) => matches!(value, Attribute::Int(value) if *value == expected),
         };
-        self.op_type == "MatMulNBits" && self.optional(4).is_none() && bits.iter().any(|bits| i64::from(*bits) == own)
+        let is_supported = match self.op_type {
+            "MatMulNBits" => self.optional(4).is_none(),
+            "GatherBlockQuantized" => is("gather_axis", 0, 0) && is("quantize_axis", 1, 1),
+            _ => false,
+        };
+        is_supported && bits.iter().any(|bits| is("bits", 4, i64::from(*bits)))
     }
 
     fn take(&mut self, name: &str) -> Option<Attribute> {
@@ -161,7 +170,7 @@ fn standardize(graph: &mut Graph, log: &mut Log, block_bits: &[u32]) {
         if !graph.is_alive(node) {
             continue;
         }
-        let call = call(graph, node).filter(|(_, call)| !call.multiplies_blocks(block_bits));
+        let call = call(graph, node).filter(|(_, call)| !call.reads_blocks(block_bits));
         let Some((rewrite, mut call)) = call else {
             if changed {
                 infer_again(graph, node);

@@ -1,7 +1,7 @@
-//! Replaces matrix products: with fused transposes and factors, and with quantized weights.
+//! Replaces matrix products, with fused transposes and factors and with quantized weights, and look-ups of quantized rows.
 
 use super::Call;
-use crate::convert::nbits_weight;
+use crate::convert::{blocks_table, nbits_weight};
 use crate::rewrite::{element, insert, number, unknown};
 use crate::rule::Skip;
 use netwright_ir::{Graph, Op, Value};
@@ -36,15 +36,16 @@ fn transposed(graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
     insert(graph, root, "turned", Op::Transpose { perm }, &[x])
 }
 
+fn size(call: &mut Call, name: &str, default: i64) -> Result<u64, Skip> {
+    let value = call.int(name, default)?;
+    let size = u64::try_from(value).ok().filter(|size| *size > 0);
+    size.ok_or_else(|| Skip::rejected(format!("its attribute `{name}` is {value}, but must be positive")))
+}
+
 /// Replaces `MatMulNBits`. Operands: a, weights in blocks, scales, zero points, group indices, bias.
 pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
-    let mut size = |name: &str, default: i64| -> Result<u64, Skip> {
-        let value = call.int(name, default)?;
-        let size = u64::try_from(value).ok().filter(|size| *size > 0);
-        size.ok_or_else(|| Skip::rejected(format!("its attribute `{name}` is {value}, but must be positive")))
-    };
-    let sizes = [size("N", 0)?, size("K", 0)?];
-    let (bits, block) = (size("bits", 4)?, size("block_size", 0)?);
+    let sizes = [size(call, "N", 0)?, size(call, "K", 0)?];
+    let (bits, block) = (size(call, "bits", 4)?, size(call, "block_size", 0)?);
     // The accuracy level is a hint to the runtime.
     call.int("accuracy_level", 0)?;
     call.expect_no_more_attributes()?;
@@ -56,4 +57,16 @@ pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
         product = insert(graph, call.root, "biased", Op::Add, &[product, bias])?;
     }
     call.become_values(graph, &[Some(product)])
+}
+
+/// Replaces `GatherBlockQuantized`. Operands: codes in blocks, indices, scales, zero points.
+pub(super) fn gather_block_quantized(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
+    let axes = [call.int("gather_axis", 0)?, call.int("quantize_axis", 1)?];
+    let (bits, block) = (size(call, "bits", 4)?, size(call, "block_size", 128)?);
+    call.expect_no_more_attributes()?;
+    call.expect_operands(4)?;
+    let table = blocks_table(graph, call.root, axes, bits, block)?;
+    let table = insert(graph, call.root, "weight", Op::Parameter(table), &[])?;
+    let rows = insert(graph, call.root, "rows", Op::Gather { axis: 0 }, &[table, call.operand(1)?])?;
+    call.become_values(graph, &[Some(rows)])
 }
