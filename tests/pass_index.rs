@@ -41,6 +41,7 @@ fn section(pass: &Pass) -> String {
         Stage::Optimize => "optimize",
         Stage::Dequantize => "dequantize, on request",
         Stage::Convert => "convert, on request",
+        Stage::Converted => "after conversions",
         Stage::Lower => "lower",
         Stage::Share => "share constants",
     });

@@ -213,8 +213,10 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     // Weights that are quantized here stay quantized: only those of the source become floats.
     let dequantizes = is_first || options.quantization.is_none();
     let stage = |stage| in_stage(stage).collect::<Vec<_>>();
-    let [dequantizations, conversions] =
-        [if dequantizes { stage(Stage::Dequantize) } else { vec![] }, stage(Stage::Convert)];
+    let dequantizations = if dequantizes { stage(Stage::Dequantize) } else { vec![] };
+    let is_conversion =
+        |pass: &&Arc<Pass>| [Stage::Convert, Stage::Converted].iter().any(|at| pass.stages.contains(at));
+    let conversions: Vec<Arc<Pass>> = selected.iter().filter(is_conversion).cloned().collect();
     let still_quantized = convert(dialect, [&optimizations, &dequantizations], model, options, &mut report)?;
     if let Some(quantization) = options.quantization.as_ref().filter(|_| is_first) {
         check_patterns(&model.graph, quantization, &before)?;

@@ -32,6 +32,7 @@ impl Requested {
 
 /// Returns every pass, in the order in which they run within each stage.
 pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass> {
+    let quantizes = requested.quantization.as_ref().is_some_and(|request| request.quantization.quantizes());
     vec![
         cleanup::eliminate_dead_code(),
         cleanup::sink_constants(),
@@ -83,11 +84,9 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
-        runtime::copy_tied_weight(
-            requested.quantization.as_ref().is_some_and(|request| request.quantization.quantizes()),
-        ),
         convert::dequantize_weights(requested.dequantize),
         convert::quantize_weights(requested.quantization, target),
+        runtime::copy_tied_weight(quantizes),
         convert::use_block_operators(target),
         cleanup::share_constants_of_bodies(),
         convert::convert_precision(requested.precision, target.weights),

@@ -92,6 +92,8 @@ pub enum Stage {
     Dequantize,
     /// The passes that change element types on request. They run after the optimizations, which run again after a change.
     Convert,
+    /// The passes that wait for conversions. They run together with them, on what these leave.
+    Converted,
     /// The passes that make the graph one that can be written for the target; they cannot be skipped.
     Lower,
     /// The passes that share constants. They run together with lowering, which inserts equal constants.

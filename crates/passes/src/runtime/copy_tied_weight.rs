@@ -11,11 +11,12 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 /// An embedding that is also the output projection is transposed for the latter. tract 0.23.9 arranges a matrix for its
 /// kernel when it loads the model, but only if one product is its only use; otherwise it does so in every run. A step of
 /// GPT-2 takes 110 ms with a tied table, of which 80 ms go into arranging 154 MB, and 30 ms with a copy. The file grows
-/// by the table, and the memory by a tenth. The pass runs at the end, so that a quantized table remains one tensor.
+/// by the table, and the memory by a tenth. If weights are quantized, the pass runs after that: a quantized table remains
+/// one tensor, and of a table that stays in floats, the copy may be quantized.
 pub fn copy_tied_weight(quantizes: bool) -> Pass {
     let summary = "x · transpose(w) -> x · wᵀ, a copy of a matrix with another use";
     Pass::new("copy-tied-weight", summary, Exactness::Bits)
-        .in_stages(if quantizes { &[] } else { &[Stage::Optimize] })
+        .in_stages(if quantizes { &[Stage::Converted] } else { &[Stage::Optimize] })
         .only_for(|target, _| target.arranges_own_weights)
         .at([OpKind::Transpose], copy)
 }
