@@ -15,6 +15,20 @@ pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> 
             return Some(format!("{kind} {at} is {} in the first and {} in the second", name(left), name(right)));
         };
         if left.name != right.name {
+            let place = |ports: &[Port], name: &str| ports.iter().position(|port| port.name == name);
+            let moved = match (place(b, &left.name), place(a, &right.name)) {
+                (Some(to), _) => Some(format!("where `{}` is {kind} {to}", left.name)),
+                (None, Some(from)) => Some(format!("which is {kind} {from} of the first")),
+                (None, None) => None,
+            };
+            if let Some(moved) = moved {
+                let flag = if kind == "input" { "--from" } else { "--to" };
+                return Some(format!(
+                    "{kind} {at} is `{}` in the first and `{}` in the second, {moved}\n  help: {kind}s are compared in \
+                     order; `netwright extract {flag}` writes a model with its {kind}s in the order that it names",
+                    left.name, right.name
+                ));
+            }
             return Some(format!(
                 "{kind} {at} is `{}` in the first and `{}` in the second\n  help: if they mean the same, add --rename-{kind} \
                  {}={} to `netwright verify`",

@@ -255,6 +255,23 @@ fn interfaces_that_differ() {
         let text = against(reference(), with(inputs, outputs));
         assert_eq!(text.lines().next(), Some(&*format!("the models differ: {expected}")));
     }
+    let two = |first: &str, second: &str| {
+        let outputs = [first, second].map(|name| format!("{name}: f32[n]"));
+        let nodes = [first, second].map(|name| node(&format!("{name} = Relu(x)")));
+        graph(&["x: f32[n]"], &outputs.each_ref().map(String::as_str), nodes.into())
+    };
+    for (first, second, expected) in [
+        (two("p", "q"), two("q", "p"), "output 0 is `p` in the first and `q` in the second, where `p` is output 1"),
+        (
+            two("p", "q"),
+            two("q", "r"),
+            "output 0 is `p` in the first and `q` in the second, which is output 1 of the first",
+        ),
+    ] {
+        let text = against(first, second);
+        assert_contains(&text, &[expected, "help: outputs are compared in order; `netwright extract --to`"]);
+        assert!(!text.contains("--rename-output"), "{text}");
+    }
     assert_contains(&against(reference(), with(&["x: f32[n, length]"], &["y: f32[n, length]"])), &["equal in tract"]);
 }
 
