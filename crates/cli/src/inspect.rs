@@ -353,8 +353,7 @@ fn refused_types(graph: &Graph, dialect: &Dialect) -> Vec<String> {
         let op = graph.node(id).op();
         let element = |value: Value| graph.fact(value).element();
         let operands: Vec<_> = graph.operands(id).into_iter().map(|operand| operand.and_then(element)).collect();
-        let operands =
-            &operands[..operands.len() - op.bodies().iter().map(|body| body.captures().len()).sum::<usize>()];
+        let operands = &operands[..operands.len().saturating_sub(op.capture_count())];
         let results: Vec<_> = graph.results(id).map(element).collect();
         let has_operator = op.kind() != OpKind::Opaque && op.kind().since().is_none_or(|since| since <= dialect.opset);
         let name = graph.results(id).next().map_or_else(String::new, |result| text::name(graph.value_name(result)));

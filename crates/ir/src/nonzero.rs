@@ -52,8 +52,8 @@ impl Graph {
         for id in self.schedule() {
             let operands = self.operands(id);
             if !self.node(id).op().bodies().is_empty() {
-                let captured: usize = self.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
-                let outer = operands[operands.len().saturating_sub(captured)..].iter();
+                let own = operands.len().saturating_sub(self.node(id).op().capture_count());
+                let outer = operands[own..].iter();
                 let mut outer: VecDeque<Option<Fact>> =
                     outer.map(|value| value.map(|value| self.fact(value).clone())).collect();
                 for body in self.bodies_mut(id) {

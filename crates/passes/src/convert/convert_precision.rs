@@ -443,8 +443,7 @@ impl<'c> Converter<'c> {
         // An If of an older opset does not have results of every type.
         let in_type = vec![Some(self.context.to); graph.node(id).result_count()];
         let is_free = is_branch && self.context.dialect.allows(graph.node(id).op(), &[], &in_type).is_ok();
-        let captures: usize = graph.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
-        let outer = &operands[operands.len().saturating_sub(captures)..];
+        let outer = &operands[operands.len().saturating_sub(graph.node(id).op().capture_count())..];
         let mut outer = outer
             .iter()
             .map(|value| value.and_then(|value| graph.fact(value).element()))

@@ -52,12 +52,11 @@ impl Context<'_> {
 /// Returns what the bodies of a node capture.
 pub(super) fn captured(graph: &Graph, id: NodeId, rows: &Rows<'_>, context: &Context<'_>) -> Captured {
     let operands = graph.operands(id);
-    let bodies = graph.node(id).op().bodies();
-    let captures: usize = bodies.iter().map(|body| body.captures().len()).sum();
-    let own = operands.len().saturating_sub(captures);
+    let op = graph.node(id).op();
+    let own = operands.len().saturating_sub(op.capture_count());
     let mut outer = operands.iter().skip(own);
     let (mut reading, mut known) = (vec![], vec![]);
-    for body in bodies {
+    for body in op.bodies() {
         let of_outer: HashMap<Value, Option<Value>> = body.captures().zip(outer.by_ref().copied()).collect();
         // Most captures are weights, which are not read: only the masks among them are asked for.
         let asked = RefCell::new(KnownMasks::new());
