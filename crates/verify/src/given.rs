@@ -55,14 +55,22 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
 pub(crate) fn beyond_table(path: &Path, model: &ModelFile) -> Option<VerifyError> {
     let (_, given) = read(path, model).ok()?;
     let graphs = Graphs::new(&model.graph);
-    given.iter().find_map(|(name, array)| {
-        let rows = i64::try_from(graphs.uses(name, array.element().is_float()).table?).ok()?;
-        let (at, element) = array.first_integer(|element| !(-rows..rows).contains(&element))?;
+    let tables = |(name, array)| graphs.indexed(name).into_iter().map(move |table| (name, array, table));
+    let mut indexed = given.iter().map(|(name, array)| (name.as_str(), array)).flat_map(tables);
+    indexed.find_map(|(name, array, (rows, offset)): (&str, &Array, (i64, i64))| {
+        let is_beyond = |element: i64| !(-rows..rows).contains(&element.saturating_add(offset));
+        let (at, element) = array.first_integer(is_beyond)?;
         let index = array.index(at);
+        let added = match offset {
+            0 => String::new(),
+            1.. => format!(", and the model adds {offset}"),
+            _ => format!(", and the model subtracts {}", offset.unsigned_abs()),
+        };
+        let most = (rows - 1).saturating_sub(offset);
+        let least = offset.saturating_neg().max(0).min(most);
         let cause = format!(
-            "input `{name}` is {element} at {index:?}, but the table that it indexes has {rows} rows\n  help: use numbers \
-             from 0 to {}, such as the ids of the tokenizer of this model",
-            rows - 1
+            "input `{name}` is {element} at {index:?}, but the table that it indexes has {rows} rows{added}\n  help: use \
+             numbers from {least} to {most}, such as the ids of the tokenizer of this model"
         );
         Some(failed(path, cause))
     })

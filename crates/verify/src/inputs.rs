@@ -15,7 +15,7 @@ const MAX_ELEMENTS: usize = 1 << 28;
 const IDS: u64 = 16;
 
 /// The bound of the magnitude of integers that are used only in arithmetic.
-const INTEGERS: i64 = 16;
+pub(crate) const INTEGERS: i64 = 16;
 
 /// The magnitude of an element that is larger than the others.
 const OUTLIER: i16 = 1000;
@@ -243,7 +243,9 @@ fn make(
                 _ => u64::try_from(x).is_ok_and(|x| x < table),
             };
             place(&mut values, &next_to(&thresholds, is_valid), seed, &mut random);
-            place(&mut values, rows, seed, &mut random);
+            // A row of one table may be beyond the end of another.
+            let rows: Vec<i64> = rows.iter().copied().filter(|row| is_valid(*row)).collect();
+            place(&mut values, &rows, seed, &mut random);
             from_integers(ty.element, &values)
         }
         Role::Positions => {
@@ -336,11 +338,13 @@ fn next_to(thresholds: &[f64], is_valid: impl Fn(i64) -> bool) -> Vec<i64> {
 
 /// Sets up to half of the values to special ones, others in each run; a single one in three of four runs.
 fn place<T: Copy>(values: &mut [T], special: &[T], seed: u64, random: &mut Random) {
-    let places = values.len() as u64;
-    let count = (special.len() as u64).min(if seed.is_multiple_of(4) { places / 2 } else { places.div_ceil(2) });
+    let (places, kinds) = (values.len() as u64, special.len() as u64);
+    let count = kinds.min(if seed.is_multiple_of(4) { places / 2 } else { places.div_ceil(2) });
+    // Neighbors, so that none replaces another.
+    let start = random.below(places);
     for at in 0..count {
-        let found = usize::try_from(seed.wrapping_add(at).checked_rem(special.len() as u64).unwrap_or(0));
-        let place = usize::try_from(random.below(places));
+        let found = usize::try_from(seed.wrapping_mul(count).wrapping_add(at) % kinds);
+        let place = usize::try_from((start + at) % places);
         if let (Ok(found), Ok(place)) = (found, place)
             && let (Some(found), Some(place)) = (special.get(found), values.get_mut(place))
         {
@@ -526,6 +530,14 @@ mod tests {
             }
             assert!(special.iter().all(|value| seen.contains(value)), "{count}: {seen:?}");
         }
+        let many: Vec<i64> = (0..64).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..8 {
+            let mut values = vec![-1; 16];
+            place(&mut values, &many, seed, &mut Random::new(seed, "i"));
+            seen.extend(values);
+        }
+        assert!(many.iter().all(|value| seen.contains(value)), "{seen:?}");
         let mut none: [i64; 1] = [7];
         place(&mut none, &[], 1, &mut Random::new(0, "i"));
         place(&mut [], &special, 1, &mut Random::new(0, "i"));

@@ -8,7 +8,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 /// How a graph uses an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    /// The size of the smallest table that its elements index.
+    /// The bound of its elements: the size of the smallest table that they index, without what the graph adds to them.
     pub(crate) table: Option<u64>,
     /// Whether it is added to something, as a mask of 0 and large negative numbers is.
     pub(crate) is_added: bool,
@@ -151,11 +151,11 @@ impl<'m> Graphs<'m> {
 
     /// Returns the uses of an input; `is_float` says whether its elements are floats.
     pub(crate) fn uses(&self, input: &'m str, is_float: bool) -> Uses {
-        let mut uses = Uses::default();
+        let sizes =
+            self.indexed(input).into_iter().filter_map(|(size, offset)| size.checked_sub(offset)?.try_into().ok());
+        let mut uses = Uses { table: sizes.filter(|&size: &u64| size > 0).min(), ..Uses::default() };
         for (name, offset) in self.carriers(input) {
             for &(node, place) in self.users(name) {
-                let size = self.table(node, place).and_then(|size| u64::try_from(size.saturating_sub(offset)).ok());
-                uses.table = uses.table.into_iter().chain(size.filter(|&size| size > 0)).min();
                 let operator = node.op_type.as_str();
                 uses.is_added |= offset == 0
                     && match operator {
@@ -171,6 +171,14 @@ impl<'m> Graphs<'m> {
             uses.is_computed = self.is_computed(input);
         }
         uses
+    }
+
+    /// Returns the sizes of the tables that the elements of an input index, with the offset that the graph adds to them.
+    pub(crate) fn indexed(&self, input: &'m str) -> Vec<(i64, i64)> {
+        let users = |(name, offset)| self.users(name).iter().map(move |&(node, place)| (node, place, offset));
+        let sizes = self.carriers(input).into_iter().flat_map(users);
+        let tables = sizes.filter_map(|(node, place, offset)| Some((self.table(node, place)?, offset)));
+        tables.filter(|(size, _)| *size > 0).collect()
     }
 
     /// Returns the constants whose rows the elements of an input, as they are, look up.
@@ -391,27 +399,30 @@ fn float(tensor: &TensorProto) -> Option<f32> {
 /// Returns the elements of a small constant of numbers; none for any other.
 fn numbers(tensor: &TensorProto) -> Vec<f64> {
     fn of<const N: usize>(raw: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-        raw.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
+        raw.as_chunks::<N>().0.iter().take(MAX_THRESHOLDS).map(|bytes| number(*bytes)).collect()
     }
-    let raw = &*tensor.raw_data;
-    if raw.len() > 8 * MAX_THRESHOLDS {
+    fn held<T: Copy>(data: &[T], number: impl Fn(T) -> f64) -> Vec<f64> {
+        data.iter().take(MAX_THRESHOLDS).map(|x| number(*x)).collect()
+    }
+    let size = |size: &i64| usize::try_from(*size).ok();
+    let count = tensor.dims.iter().try_fold(1_usize, |count, of_axis| count.checked_mul(size(of_axis)?));
+    if count.is_none_or(|count| count > MAX_THRESHOLDS) {
         return vec![];
     }
-    match tensor.data_type {
-        1 => of(raw, |x| f32::from_le_bytes(x).into())
-            .into_iter()
-            .chain(tensor.float_data.iter().map(|x| f64::from(*x)))
-            .collect(),
-        6 => of(raw, |x| i32::from_le_bytes(x).into())
-            .into_iter()
-            .chain(tensor.int32_data.iter().map(|x| f64::from(*x)))
-            .collect(),
-        7 => of(raw, |x| i64::from_le_bytes(x) as f64)
-            .into_iter()
-            .chain(tensor.int64_data.iter().map(|x| *x as f64))
-            .collect(),
-        10 => of(raw, |x| half::f16::from_le_bytes(x).into()),
-        11 => of(raw, f64::from_le_bytes).into_iter().chain(tensor.double_data.iter().copied()).collect(),
+    let raw = &*tensor.raw_data;
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the lower half holds the bits")]
+    let half = |x: i32| half::f16::from_bits(x as u16).into();
+    match (tensor.data_type, raw.is_empty()) {
+        (1, false) => of(raw, |x| f32::from_le_bytes(x).into()),
+        (1, true) => held(&tensor.float_data, f64::from),
+        (6, false) => of(raw, |x| i32::from_le_bytes(x).into()),
+        (6, true) => held(&tensor.int32_data, f64::from),
+        (7, false) => of(raw, |x| i64::from_le_bytes(x) as f64),
+        (7, true) => held(&tensor.int64_data, |x| x as f64),
+        (10, false) => of(raw, |x| half::f16::from_le_bytes(x).into()),
+        (10, true) => held(&tensor.int32_data, half),
+        (11, false) => of(raw, f64::from_le_bytes),
+        (11, true) => held(&tensor.double_data, f64::from),
         _ => vec![],
     }
 }
@@ -427,5 +438,27 @@ pub(crate) fn integer(tensor: &TensorProto) -> Option<i64> {
         (7, []) => tensor.int64_data.first().copied(),
         (6, []) => tensor.int32_data.first().map(|&value| i64::from(value)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_small_constants_are_read() {
+        let tensor = |data_type, dims: &[i64]| TensorProto { data_type, dims: dims.to_vec(), ..Default::default() };
+        let half = TensorProto { int32_data: vec![0x3c00, 0xc000], ..tensor(10, &[2]) };
+        assert_eq!(numbers(&half), [1.0, -2.0]);
+        let raw = TensorProto { raw_data: 2.5_f32.to_le_bytes().to_vec(), ..tensor(1, &[]) };
+        assert_eq!(numbers(&raw), [2.5]);
+        let many = TensorProto { int64_data: (0..1000).collect(), ..tensor(7, &[1000]) };
+        assert!(numbers(&many).is_empty());
+        // Sizes of hostile models.
+        let more_than_declared = TensorProto { dims: vec![1], ..many.clone() };
+        assert_eq!(numbers(&more_than_declared).len(), MAX_THRESHOLDS);
+        for dims in [&[-1][..], &[1 << 40, 1 << 40]] {
+            assert!(numbers(&TensorProto { dims: dims.to_vec(), ..many.clone() }).is_empty(), "{dims:?}");
+        }
     }
 }
