@@ -62,8 +62,10 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         let (file, other) = (open(first)?, args.other.as_deref().map(open).transpose()?);
         let runtime = judge.unwrap_or(&options.runtime);
         files::create_folder(folder).map_err(Failure::usage)?;
-        for (at, (bindings, seed)) in runs(&verdict).iter().enumerate() {
-            let run = verify::rerun(&file, other.as_ref(), runtime, bindings, *seed).map_err(failed)?;
+        let runs = runs(&verdict);
+        let reruns = verify::reruns(&file, other.as_ref(), runtime, &runs).map_err(failed)?;
+        for (at, run) in reruns.enumerate() {
+            let run = run.map_err(failed)?;
             let path = folder.join(format!("run{at}.safetensors"));
             inputs.expect_other("--dump", &path)?;
             save_run(&path, &run)?;
@@ -164,6 +166,9 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
         }
         Verdict::ByLayer { runtime, outputs: Outputs::NotJudged, .. } => {
             Err(Failure::not_verifiable(format!("the outputs of the models are not judged in {runtime}")))
+        }
+        Verdict::ByLayer { runtime, outputs: Outputs::Fail, .. } => {
+            Err(Failure::model_with(code, format!("a model fails in {runtime}; the note of the table says why")))
         }
         Verdict::ByLayer { runtime, .. } => {
             let text = format!("the outputs of the models differ in {runtime}");

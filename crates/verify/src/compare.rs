@@ -109,7 +109,7 @@ impl Products {
 }
 
 /// The element with the largest error, or that with the largest error outside the rows that masks hide if these are set
-/// apart as [rounding](RoundingEvidence::other_rows).
+/// apart as [rounding](RoundingEvidence::other_rows) and there are others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Worst {
     /// Its index on each axis.
@@ -143,7 +143,7 @@ pub struct RoundingEvidence {
     /// shows that the difference is rounding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<f64>,
-    /// The largest error outside the rows that masks hide, if that within them is larger.
+    /// The largest error outside the rows that masks hide, if that within them is larger; 0 if masks hide all rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_rows: Option<f64>,
 }

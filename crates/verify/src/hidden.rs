@@ -38,9 +38,14 @@ impl Hidden {
         Self { masks: masks.filter_map(read).collect(), outputs: model.outputs().to_vec(), has_past }
     }
 
-    /// Returns the element of an output with the largest error outside the rows that masks hide, relative to `scale`, if the
-    /// error within them is larger.
-    pub(crate) fn worst_outside(&self, output: &str, [a, b]: [&[(String, Array)]; 2], scale: f64) -> Option<Worst> {
+    /// Returns the largest error of an output outside the rows that masks hide, relative to `scale`, and its element, if the
+    /// error within them is larger; 0 and none if masks hide all rows.
+    pub(crate) fn worst_outside(
+        &self,
+        output: &str,
+        [a, b]: [&[(String, Array)]; 2],
+        scale: f64,
+    ) -> Option<(f64, Option<Worst>)> {
         let find = |all: &'_ [(String, Array)]| all.iter().position(|(name, _)| name == output);
         let (a, b) = (&a.get(find(a)?)?.1, &b.get(find(b)?)?.1);
         // The axis of the tokens has no fixed size.
@@ -56,9 +61,10 @@ impl Hidden {
         let axis_of = |mask: &Mask| axis.filter(|axis| mask.is_of(&dims[*axis], self.has_past));
         let hidden: Vec<_> = self.masks.iter().filter_map(|mask| mask.hides(a.shape(), axis_of(mask))).collect();
         let is_kept = |at: usize| hidden.iter().all(|is_hidden| !is_hidden(at));
-        let (at, error) = largest(&is_kept)?;
-        let is_set_apart = largest(&|_| true).is_some_and(|(_, all)| error < all);
-        is_set_apart.then(|| Worst::new(a, b, at, Some(error)))
+        let (_, all) = largest(&|_| true)?;
+        let kept = largest(&is_kept);
+        let others = kept.map_or(0.0, |(_, error)| error);
+        (others < all).then(|| (others, kept.map(|(at, error)| Worst::new(a, b, at, Some(error)))))
     }
 }
 
@@ -66,8 +72,9 @@ impl Mask {
     fn new(array: &Array, covers: Dim) -> Option<Self> {
         let [batch, length] = *array.shape() else { return None };
         let elements = array.any().numbers();
-        // A mask that is added has 0 for tokens that it keeps.
-        let is_added = elements.iter().any(|element| *element < 0.0);
+        // A mask that is added has 0 for tokens that it keeps, which may be all.
+        let is_added = elements.iter().any(|element| *element < 0.0)
+            || array.element().is_float() && elements.iter().all(|element| *element == 0.0);
         let is_hidden =
             elements.iter().map(|element| if is_added { *element < 0.0 } else { *element == 0.0 }).collect();
         Some(Self { batch, length, is_hidden, covers })
@@ -99,20 +106,22 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Values;
     use netwright_ir::{ElementType, Shape, Symbol, TensorType};
 
     /// The output has tokens on its second or third axis, or none; its mask hides the first token of the second sequence.
     #[test]
     fn errors_of_hidden_tokens_are_told_apart() {
-        let mask = |elements: Vec<f32>| {
+        let of_values = |elements: Values| {
             let array = Array::new([2, 3], elements).expect("an array");
             Mask::new(&array, Dim::Symbol(Symbol::new("seq"))).expect("a mask")
         };
+        let mask = |elements: Vec<f32>| of_values(elements.into());
         let kept = mask(vec![1.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
         let added = mask(vec![0.0, 0.0, 0.0, -1e4, 0.0, 0.0]);
         assert_eq!(kept.is_hidden, added.is_hidden);
         let whole = mask(vec![1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
-        let found = |mask: &Mask, names: &str, shape: &[usize], differing: &[usize]| {
+        let of = |mask: &Mask, names: &str, shape: &[usize], differing: &[usize]| {
             let count = shape.iter().product();
             let a = Array::new(shape, vec![1.0_f32; count]).expect("an array");
             let mut other = vec![1.001_f32; count];
@@ -125,9 +134,13 @@ mod tests {
             let masks = vec![mask.clone()];
             let (a, b) = ([("y".to_owned(), a)], [("y".to_owned(), b)]);
             let hidden = Hidden { masks, outputs: vec![port], has_past: names.contains("total") };
-            let worst = hidden.worst_outside("y", [&a, &b], 1.0);
-            worst
-                .is_some_and(|worst| worst.error.is_some_and(|error| error > 0.0 && error < 0.01) && worst.b == "1.001")
+            let (others, worst) = hidden.worst_outside("y", [&a, &b], 1.0)?;
+            assert_eq!(worst.as_ref().and_then(|worst| worst.error).unwrap_or(0.0), others);
+            Some((others, worst.map(|worst| worst.b)))
+        };
+        let found = |mask: &Mask, names: &str, shape: &[usize], differing: &[usize]| {
+            of(mask, names, shape, differing)
+                .is_some_and(|(others, b)| others > 0.0 && others < 0.01 && b.as_deref() == Some("1.001"))
         };
         assert!(found(&kept, "batch seq 2", &[2, 3, 2], &[6, 7]));
         assert!(!found(&kept, "batch seq 2", &[2, 3, 2], &[6, 8]), "the second token of the second sequence");
@@ -141,5 +154,8 @@ mod tests {
         assert!(found(&whole, "batch 2", &[2, 2], &[2, 3]));
         assert!(!found(&kept, "batch seq 2", &[2, 4, 2], &[8]), "more tokens than the mask has");
         assert!(!found(&kept, "other seq 2", &[1, 3, 2], &[0]), "another batch");
+        // No row is left.
+        assert_eq!(of(&of_values(vec![0_i64; 6].into()), "batch seq 2", &[2, 3, 2], &[0]), Some((0.0, None)));
+        assert_eq!(of(&mask(vec![0.0; 6]), "batch seq 2", &[2, 3, 2], &[0]), None, "an added mask keeps all");
     }
 }

@@ -4,10 +4,12 @@
 mod matching;
 
 use crate::file::{ModelFile, place};
+use crate::given::beyond_table;
 use crate::interface::{other_ports, sizes};
 use crate::ranges::in_chunks;
 use crate::runner::Runner;
 use crate::runs::{first_case, judge};
+use crate::tables::Rows;
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::verdict::Outputs;
 use crate::{Array, Options, Verdict, VerifyError, compare};
@@ -49,16 +51,16 @@ pub struct Layer {
 
 /// Compares the values that two models have in common, in the order of the nodes of the second model, for the sizes and
 /// the seed with which their outputs differ, or else the first with which both run.
-pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, VerifyError> {
+pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, rows: &Rows, options: &Options) -> Result<Verdict, VerifyError> {
     if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
         return Ok(Verdict::OtherInterface { what });
     }
-    let (outputs, differing, why) = where_outputs_differ(a, b, options);
+    let (outputs, differing, why) = where_outputs_differ(a, b, rows, options)?;
     let options = differing.as_ref().unwrap_or(options);
     let runtime = &options.runtime;
     let first = Runner::new(a, runtime)?;
     let mut notes = vec![];
-    let case = first_case(a, Some(b), &first, options, &mut notes)?;
+    let case = first_case(a, Some((b, rows)), &first, options, &mut notes)?;
     drop(first);
     let criteria = Criteria::new(&Arithmetic::of(a, runtime), Some(&Arithmetic::of(b, runtime)), options);
     let pairs = matched(a, b);
@@ -83,6 +85,9 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
         Ok(left.iter().chain(&right).map(|(_, array)| array.any().len()).sum())
     })?;
     if !left_out.is_empty() {
+        if let Some(error) = options.inputs.as_ref().and_then(|path| beyond_table(path, a)) {
+            return Err(error);
+        }
         notes.push(format!("{} values are left out because {runtime} cannot return them", left_out.len()));
     }
     let layers = layers(a, b, &pairs, &errors);
@@ -94,23 +99,28 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
 
 /// Verifies the outputs. If they differ, also returns options for only the sizes and the seed with which they do; and what
 /// to note.
-fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> (Outputs, Option<Options>, String) {
-    let not_found = |why: &dyn fmt::Display| format!("; no run was found in which the outputs differ: {why}");
-    match judge(a, Some(b), options) {
-        Ok(Verdict::Differs { run, .. }) => {
+fn where_outputs_differ(
+    a: &ModelFile,
+    b: &ModelFile,
+    rows: &Rows,
+    options: &Options,
+) -> Result<(Outputs, Option<Options>, String), VerifyError> {
+    let not_found = |why: &Verdict| format!("; no run was found in which the outputs differ: {why}");
+    Ok(match judge(a, Some(b), rows, options)? {
+        Verdict::Differs { run, .. } => {
             let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
             let found = options.clone().with_dims(sizes).with_seed(run.seed);
             // Given inputs have their sizes.
             let found = options.inputs.is_none().then_some(found);
             (Outputs::Differ, found, ", for which the outputs differ".to_owned())
         }
-        Ok(fine) if fine.is_fine() => {
+        fine if fine.is_fine() => {
             (Outputs::Agree, None, "; in no run do the outputs differ by more than is allowed".to_owned())
         }
-        Ok(verdict @ Verdict::NotVerifiable { .. }) => (Outputs::NotJudged, None, not_found(&verdict)),
-        Ok(verdict) => (Outputs::Differ, None, not_found(&verdict)),
-        Err(error) => (Outputs::NotJudged, None, not_found(&error)),
-    }
+        verdict @ Verdict::NotVerifiable { .. } => (Outputs::NotJudged, None, not_found(&verdict)),
+        verdict @ Verdict::Fails { .. } => (Outputs::Fail, None, not_found(&verdict)),
+        verdict => (Outputs::Differ, None, not_found(&verdict)),
+    })
 }
 
 /// Returns the error of a value, as [`Layer::error`].

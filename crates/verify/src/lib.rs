@@ -84,7 +84,7 @@ pub use progress::{OnRun, RunStart};
 pub use quiet::catch;
 pub use resident::Resident;
 pub use run::Session;
-pub use runs::rerun;
+pub use runs::reruns;
 pub use runtime::Runtime;
 pub use tolerance::{MIN_COSINES, TOLERANCE, TOLERANCES};
 pub use values::{Array, Element, Values};

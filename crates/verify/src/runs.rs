@@ -5,7 +5,7 @@ use crate::compare::{Products, Where, compare_at};
 use crate::error::shortened;
 use crate::file::{ModelFile, Port, place};
 use crate::hidden::Hidden;
-use crate::inputs::{Role, Style, inputs_with, role};
+use crate::inputs::{INTEGERS, Role, Style, inputs_with, role};
 use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of_values};
 use crate::onnx_runtime::ends_without_tokens;
 use crate::relations::{candidates, describe};
@@ -65,24 +65,26 @@ fn round(inputs: &mut Named, types: &[(String, ElementType)]) {
     }
 }
 
-/// Returns the inputs of a run that [`verify`](crate::verify()) generated, and what the first model `a` computes from
-/// them.
+/// Returns the inputs of runs that [`verify`](crate::verify()) generated, by their sizes and seeds, and what the first
+/// model `a` computes from them.
 ///
 /// # Errors
 /// If inputs cannot be generated, or the runtime does not run the model.
-pub fn rerun(
-    a: &ModelFile,
+pub fn reruns<'m>(
+    a: &'m ModelFile,
     b: Option<&ModelFile>,
-    runtime: &Runtime,
-    bindings: &Bindings,
-    seed: u64,
-) -> Result<[Vec<(String, Array)>; 2], VerifyError> {
+    runtime: &'m Runtime,
+    runs: &'m [(Bindings, u64)],
+) -> Result<impl Iterator<Item = Result<[Named; 2], VerifyError>> + 'm, VerifyError> {
     let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
-    let mut inputs = inputs_with(a, &rows, bindings, seed)?;
     let (types, _) = b.map(|b| float_types(a, b)).unwrap_or_default();
-    round(&mut inputs, &types);
-    let outputs = Runner::new(a, runtime)?.run(&borrowed(&inputs), bindings)?;
-    Ok([inputs, outputs])
+    let runner = Runner::new(a, runtime)?;
+    Ok(runs.iter().map(move |(bindings, seed)| {
+        let mut inputs = inputs_with(a, &rows, bindings, *seed)?;
+        round(&mut inputs, &types);
+        let outputs = runner.run(&borrowed(&inputs), bindings)?;
+        Ok([inputs, outputs])
+    }))
 }
 
 pub(crate) fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
@@ -90,7 +92,14 @@ pub(crate) fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
 }
 
 /// Runs a model for several bindings, or runs two models and compares them.
-pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
+///
+/// The inputs look up `rows` of tables, those in which the models differ.
+pub(crate) fn judge(
+    a: &ModelFile,
+    b: Option<&ModelFile>,
+    rows: &Rows,
+    options: &Options,
+) -> Result<Verdict, VerifyError> {
     if let Some(b) = b {
         let other = other_ports("input", &a.inputs(), &b.inputs());
         if let Some(what) = other.or_else(|| other_ports("output", a.outputs(), b.outputs())) {
@@ -117,7 +126,7 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
         options,
         criteria,
         rounded,
-        rows: b.map(|b| differing_rows(a, b)).unwrap_or_default(),
+        rows,
         notes,
         twins: None,
         rounded_twins: None,
@@ -181,7 +190,7 @@ fn cases(
 /// Returns the first planned run, with its inputs, rounded to the float types of the second model if there is one.
 pub(crate) fn first_case(
     model: &ModelFile,
-    second: Option<&ModelFile>,
+    second: Option<(&ModelFile, &Rows)>,
     runner: &Runner<'_>,
     options: &Options,
     notes: &mut Vec<String>,
@@ -190,9 +199,10 @@ pub(crate) fn first_case(
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, .. }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
-    let rows = second.map(|second| differing_rows(model, second)).unwrap_or_default();
-    let mut inputs = given.map_or_else(|| inputs_with(model, &rows, &bindings, seed), Ok)?;
-    if let Some(second) = second {
+    let none = Rows::new();
+    let rows = second.map_or(&none, |(_, rows)| rows);
+    let mut inputs = given.map_or_else(|| inputs_with(model, rows, &bindings, seed), Ok)?;
+    if let Some((second, _)) = second {
         round(&mut inputs, &float_types(model, second).0);
     }
     Ok(Case { bindings, seed, kind, inputs, is_extreme: false, may_be_nan: false })
@@ -236,7 +246,7 @@ struct Judge<'m> {
     /// The inputs whose values must be floats of the second model too, with their types in it.
     rounded: Vec<(String, ElementType)>,
     /// The rows in which tables of the two models differ.
-    rows: Rows,
+    rows: &'m Rows,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Twins>,
@@ -372,12 +382,14 @@ impl Judge<'_> {
         let (style, is_made) = (Style::of(seed), given.is_none());
         let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
         let hides_rows = style.hides_rows() && has(Role::Mask);
-        // Integers near a threshold may be large.
-        let is_compared =
-            |(port, role): (&Port, &Role)| *role == Role::Integers && !graphs.thresholds(&port.name).is_empty();
+        // Integers near a large threshold are large.
+        let is_large = |x: &f64| x.abs() > INTEGERS as f64;
+        let is_compared = |(port, role): (&Port, &Role)| {
+            *role == Role::Integers && graphs.thresholds(&port.name).iter().any(is_large)
+        };
         let has_large = style.is_signed() && has(Role::Integers) || ports.iter().zip(&roles).any(is_compared);
         let may_be_nan = is_extreme || (is_made && (hides_rows || has_large));
-        let inputs = given.map_or_else(|| inputs_with(self.a, &self.rows, &bindings, seed), Ok);
+        let inputs = given.map_or_else(|| inputs_with(self.a, self.rows, &bindings, seed), Ok);
         let (bindings, inputs) = match (inputs, kind) {
             (Ok(inputs), _) => (bindings, inputs),
             (Err(error), SizesKind::Usual) => return Err(error),
@@ -472,8 +484,8 @@ impl Judge<'_> {
                 let rounded_weights = in_f64.is_none();
                 let hidden = hidden.get_or_insert_with(|| Hidden::new(self.a, &case.inputs));
                 let outside = hidden.worst_outside(&output.output, [a, b], output.scale);
-                let other_rows = outside.as_ref().and_then(|worst| worst.error);
-                output.worst = outside.or(output.worst.take());
+                let other_rows = outside.as_ref().map(|(error, _)| *error);
+                output.worst = outside.and_then(|(_, worst)| worst).or(output.worst.take());
                 let noise = explained;
                 output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise, other_rows });
                 output.difference = None;

@@ -147,8 +147,10 @@ pub enum Verdict {
 pub enum Outputs {
     /// They are equal or close.
     Agree,
-    /// They differ, or the second model fails.
+    /// They differ.
     Differ,
+    /// A model fails.
+    Fail,
     /// The runtime cannot judge them.
     NotJudged,
 }
@@ -198,7 +200,7 @@ impl Verdict {
             }
             Verdict::OtherInterface { .. } => Some(Code::InterfaceDiffers),
             Verdict::Differs { .. } | Verdict::ByLayer { outputs: Outputs::Differ, .. } => Some(Code::Differs),
-            Verdict::Fails { .. } => Some(Code::ModelFails),
+            Verdict::Fails { .. } | Verdict::ByLayer { outputs: Outputs::Fail, .. } => Some(Code::ModelFails),
             _ => None,
         }
     }

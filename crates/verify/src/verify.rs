@@ -8,6 +8,7 @@ use crate::layers::by_layer;
 use crate::progress::OnRun;
 use crate::ranges::ranges;
 use crate::runs::judge;
+use crate::tables::{Rows, differing_rows};
 use crate::tolerance::{Arithmetic, has_accuracy_level_4};
 use crate::verdict::{Outputs, Verdict};
 use crate::{Reason, Runtime, VerifyError};
@@ -208,10 +209,11 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
     let models = || std::iter::once(a).chain(b);
     let is_narrow =
         options.ranges_of.is_empty() && models().any(|model| Arithmetic::of(model, &options.runtime).is_narrow());
+    let rows = b.filter(|_| options.inputs.is_none()).map(|b| differing_rows(a, b)).unwrap_or_default();
     let in_runtime = |options: &Options| {
         let result = match options.runtime {
-            Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), options),
-            Runtime::Ort(_) => judge_or_compare(a, b, options),
+            Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), &rows, options),
+            Runtime::Ort(_) => judge_or_compare(a, b, &rows, options),
         };
         result.or_else(|error| verdict(error, &options.runtime, false))
     };
@@ -226,17 +228,22 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
     Ok(Judged { verdict: found, is_narrow })
 }
 
-fn judge_or_compare(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
+fn judge_or_compare(
+    a: &ModelFile,
+    b: Option<&ModelFile>,
+    rows: &Rows,
+    options: &Options,
+) -> Result<Verdict, VerifyError> {
     let (dims, note) = b.map(|b| fixed_dims(a, b, &options.dims)).unwrap_or_default();
     let options = &options.clone().with_dims(options.dims.clone().into_iter().chain(dims));
     let verdict = match b.filter(|_| options.by_layer) {
         _ if !options.ranges_of.is_empty() => ranges(a, options),
-        Some(b) => by_layer(a, b, options),
-        None => judge(a, b, options),
+        Some(b) => by_layer(a, b, rows, options),
+        None => judge(a, b, rows, options),
     };
     let has_failed = match &verdict {
         Ok(Verdict::Ranges { left_out, .. }) => !left_out.is_empty(),
-        Ok(Verdict::ByLayer { .. }) | Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) => true,
+        Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) => true,
         _ => false,
     };
     if let (true, Some(error)) = (has_failed, options.inputs.as_ref().and_then(|path| beyond_table(path, a))) {
@@ -257,7 +264,7 @@ pub(crate) fn with_fallback(
         first,
         Verdict::NotVerifiable { .. }
             | Verdict::Fails { runtime: Some(_), .. }
-            | Verdict::ByLayer { outputs: Outputs::NotJudged, .. }
+            | Verdict::ByLayer { outputs: Outputs::NotJudged | Outputs::Fail, .. }
     );
     let is_to_be_seconded = is_narrow && first.is_fine();
     if !(is_open || is_to_be_seconded) {

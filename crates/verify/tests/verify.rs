@@ -339,6 +339,33 @@ fn given_ids_beyond_the_table_are_named() {
     }
 }
 
+/// The graph adds 2 to the ids: the error names the table's own size, and ids below 0 are counted from its end.
+#[test]
+fn given_ids_are_judged_with_their_offset() {
+    let nodes = vec![node("moved = Add(ids, two)"), node("y = Gather(t, moved)")];
+    let mut graph = graph(&["ids: i64[s]"], &["y: f32[s]"], nodes);
+    graph.initializer = vec![floats("t", &[4], &[0.5, 1.5, 2.5, 3.5]), integers("two", &[], &[2])];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inputs.safetensors");
+    let header = r#"{"ids":{"dtype":"I64","shape":[2],"data_offsets":[0,16]}}"#;
+    let model = file("a.onnx", graph);
+    let judge = |ids: [i64; 2], by_layer: bool| {
+        let numbers = ids.map(i64::to_le_bytes).concat();
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat())
+            .expect("it is written");
+        let options = Options::default().with_inputs(&path).with_by_layer(by_layer);
+        let verdict = verify_models(&model, Some(&model), &options);
+        verdict.map_or_else(|error| error.to_string(), |verdict| verdict.to_string())
+    };
+    assert_contains(&judge([-6, 1], false), &["equal in tract"]);
+    assert_contains(&judge([-6, 1], true), &["no value differs"]);
+    let expected = "input `ids` is 2 at [1], but the table that it indexes has 4 rows, and the model adds 2\n  \
+                    help: use numbers from 0 to 1, such as";
+    for by_layer in [false, true] {
+        assert_contains(&judge([0, 2], by_layer), &[expected]);
+    }
+}
+
 /// Every input is called `x`: what it is follows from its use alone.
 #[test]
 fn masks_are_recognized_by_what_they_do() {
@@ -592,6 +619,13 @@ fn values_that_drift_are_no_success() {
         assert_eq!((plain.is_fine(), plain.code()), (table.is_fine(), table.code()), "{byte:?}: {plain}\n{table}");
     }
     assert!(!judged(Some(0x10), &by_layer).is_fine());
+    let mut broken = reference();
+    broken.initializer = vec![floats("w", &[4], &[0.0; 4])];
+    let (a, b) = (file("a.onnx", reference()), file("b.onnx", broken));
+    let (plain, table) = (verdict(&a, &b, &Options::default()), verdict(&a, &b, &by_layer));
+    assert!(matches!(plain, Verdict::Fails { .. }), "{plain}");
+    assert_eq!(plain.code(), table.code(), "{plain}\n{table}");
+    assert_contains(&table.to_string(), &["no run was found in which the outputs differ: b.onnx fails: "]);
 }
 
 /// Each pair differs only for few values of the input.
@@ -624,6 +658,47 @@ fn rare_values_are_tried() {
     };
     for row in [1, 2345, 4998] {
         assert_contains(&against(table(None), table(Some(row))), &["the models differ in tract"]);
+    }
+}
+
+/// Rows that differ in one table are looked up only if the ids fit the other one too.
+#[test]
+fn ids_fit_every_table() {
+    let tables = |changed: Option<usize>, offset: i64| {
+        let rows = |count: usize, changed| {
+            (0..count).map(|at| if changed == Some(at) { 1000.0 } else { at as f32 }).collect::<Vec<_>>()
+        };
+        let nodes = vec![
+            node("p = Gather(t, ids)"),
+            node("moved = Add(ids, offset)"),
+            node("q = Gather(u, moved)"),
+            node("y = Add(p, q)"),
+        ];
+        let mut graph = graph(&["ids: i64[n, s]"], &["y: f32[n, s, 1]"], nodes);
+        graph.initializer = vec![
+            floats("t", &[100, 1], &rows(100, changed)),
+            floats("u", &[50, 1], &rows(50, None)),
+            integers("offset", &[], &[offset]),
+        ];
+        graph
+    };
+    for (changed, offset, expected) in [(70, 0, "equal"), (49, 2, "equal"), (30, 0, "the models differ")] {
+        assert_contains(
+            &against(tables(None, offset), tables(Some(changed), offset)),
+            &[&format!("{expected} in tract")],
+        );
+    }
+}
+
+/// Integers that are compared with a small number are small: a model that returns NaN for them fails.
+#[test]
+fn small_thresholds_excuse_no_nan() {
+    let nodes = ["e = Equal(i, c)", "f = Where(e, two, three)", "m = Neg(f)", "y = Sqrt(m)"];
+    for (threshold, expected) in [(0, "a.onnx fails: output `y` has NaN at [0]"), (1000, "runs in tract")] {
+        let mut graph = graph(&["i: i64[n]"], &["y: f32[n]"], nodes.iter().map(|text| node(text)).collect());
+        graph.initializer =
+            vec![integers("c", &[], &[threshold]), floats("two", &[], &[2.0]), floats("three", &[], &[3.0])];
+        assert_contains(&alone(graph), &[expected]);
     }
 }
 
