@@ -499,7 +499,7 @@ fn build(
     quantized.retain(|weight| seen.insert(weight.name.clone()));
     interface.dedup();
     let external_data = args.emit.storage.external_data.into();
-    let options = WriteOptions::default().with_external_data(external_data).with_kept_files(inputs.identities());
+    let options = WriteOptions::default().with_external_data(external_data).with_kept_files(inputs.kept(path, &model));
     let options = options.with_progress(spinner.progress.clone());
     let written = match onnx::write(&model, path, &options) {
         Ok(written) => written,

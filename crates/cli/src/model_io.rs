@@ -68,7 +68,7 @@ pub(crate) fn write(
     spinner: &Spinner,
 ) -> Result<WrittenFiles, Failure> {
     let options = WriteOptions::default().with_external_data(external_data.into()).with_share_weights(share_weights);
-    let options = options.with_kept_files(inputs.identities()).with_progress(spinner.progress.clone());
+    let options = options.with_kept_files(inputs.kept(path, model)).with_progress(spinner.progress.clone());
     onnx::write(model, path, &options).map_err(write_failure)
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn warn_of_data(written: &WrittenFiles, output: Output) -> Result<(),
     let [model, data] = &written.files[..] else { return Ok(()) };
     let mut usual = model.clone().into_os_string();
     usual.push(".data");
-    if data.as_os_str() == usual {
+    if data.as_os_str() == usual || !Path::new(&usual).exists() {
         return Ok(());
     }
     let (data, usual) = (in_line(data), in_line(Path::new(&usual)));

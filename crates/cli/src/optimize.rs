@@ -219,7 +219,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         };
         let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
         let write = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
-        let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.identities());
+        let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.kept(path, &model));
         let write = write.with_progress(spinner.progress.clone());
         let written = match onnx::write(&model, path, &write) {
             Ok(written) => written,

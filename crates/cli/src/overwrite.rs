@@ -6,13 +6,15 @@ use crate::suggest::has_extension;
 use netwright::files::{Identity, Source, entries};
 use netwright::ir::{Graph, Model};
 use netwright::nn::sentence_modules;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The files that a command reads.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     files: BTreeMap<Identity, PathBuf>,
+    /// Those of them that are models.
+    models: BTreeSet<Identity>,
     /// The start and the end of the weights in each file, in bytes.
     weights: BTreeMap<Identity, (u64, u64)>,
 }
@@ -28,6 +30,7 @@ impl Inputs {
     /// Adds the file of a model and the files of its weights.
     pub(crate) fn add_model(&mut self, path: &Path, model: &Model) {
         self.add(path);
+        self.models.extend(Identity::of(path).ok());
         let functions = model.functions.iter().map(|function| &function.graph);
         let training =
             model.training.iter().flat_map(|training| [&training.initialization, &training.algorithm]).flatten();
@@ -120,9 +123,13 @@ impl Inputs {
         expect_model(path)
     }
 
-    /// Returns the identities of the files, for the writer of external data.
-    pub(crate) fn identities(&self) -> Vec<Identity> {
-        self.files.keys().cloned().collect()
+    /// Returns the identities of the files that the writer of `model` at `path` must keep. If it replaces the only model
+    /// that is read, the weights that it copies from there are not among them: nothing needs them afterwards.
+    pub(crate) fn kept(&self, path: &Path, model: &Model) -> Vec<Identity> {
+        let own = Identity::of(path).ok();
+        let replaces = self.models.len() == 1 && self.models.first() == own.as_ref();
+        let copied = if replaces { Self::of_model(path, model).weights } else { BTreeMap::new() };
+        self.files.keys().filter(|file| !copied.contains_key(*file)).cloned().collect()
     }
 }
 

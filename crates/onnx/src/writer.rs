@@ -7,7 +7,6 @@ use crate::forms::{FormError, WRITTEN_OPSETS};
 use crate::reader::{ReadOptions, read};
 use netwright_files::{self as files, AtomicFile, Code, Folder, Identity};
 use netwright_ir::{Model, Tensor, TensorError};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 pub(crate) mod emit;
@@ -32,7 +31,7 @@ pub struct WriteOptions {
     /// Files whose copies lie beneath the folder of the model, and the locations of the copies: weights in them are not
     /// stored again.
     pub copies: Vec<(Identity, String)>,
-    /// Files that external data must not replace, besides those that hold weights of the model.
+    /// Files that external data must not replace, besides those that hold weights of the model, and that are not removed.
     pub kept_files: Vec<Identity>,
     /// The counter of the bytes that are written, if they are counted.
     pub progress: Option<Progress>,
@@ -251,7 +250,8 @@ impl WriteError {
 /// Writes a model to `path`, in the forms of its opset.
 ///
 /// The file appears atomically, so `path` may be the file that the model was read from. The same model gives the same
-/// bytes.
+/// bytes. If the weights go to external data, that of the replaced model is removed at the end, where its name is of
+/// this model and no other model of the folder reads it.
 ///
 /// # Errors
 /// When the model has no ONNX form or does not fit, before anything is written; when a file cannot be read or written.
@@ -337,7 +337,8 @@ fn write_external(
     kept_files: &[Identity],
     progress: &Progress,
 ) -> Result<WrittenFiles, WriteError> {
-    let data_path = data_path(&draft.emitted, path, kept_files)?;
+    let replaced = tensors_at(path).unwrap_or_default();
+    let data_path = data_path(&draft.emitted, &replaced, path, kept_files)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
     let location = location.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut external = frame::External::new(location);
@@ -346,6 +347,16 @@ fn write_external(
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "reduce the number of nodes" });
     }
     progress.start(frame.len() + external.data.len());
+    let is_kept = |file: &Identity| {
+        kept_files.contains(file)
+            || shared.is_some_and(|shared| shared.contains_key(file))
+            || Identity::of(&data_path).is_ok_and(|data| data == *file)
+    };
+    let mut unused = own_data(&replaced, path);
+    unused.retain(|(_, file)| !is_kept(file));
+    if !unused.is_empty() {
+        unused.retain(|(_, file)| !is_read_beside(path, file));
+    }
     let mut model = AtomicFile::create(path)?;
     let mut written = WrittenFiles { files: vec![path.to_owned()], bytes: frame.len() };
     if external.data.len() > 0 {
@@ -360,23 +371,28 @@ fn write_external(
         stream::write(&mut model, &frame, progress)?;
     }
     model.commit()?;
+    for (file, _) in unused {
+        // What cannot be removed stays, and harms nothing.
+        let _ = std::fs::remove_file(file);
+    }
     Ok(written)
 }
 
 /// Returns `NAME.data`, or `NAME.1.data` and so on if that file must be kept, holds weights of the model itself, so that the
 /// old model stays intact until the new one replaces it, or is not external data of the old model.
-fn data_path(emitted: &emit::Emitted, path: &Path, kept_files: &[Identity]) -> Result<PathBuf, WriteError> {
+fn data_path(
+    emitted: &emit::Emitted,
+    replaced: &[Tensor],
+    path: &Path,
+    kept_files: &[Identity],
+) -> Result<PathBuf, WriteError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut candidate = path.with_file_name(format!("{name}.data"));
     let mut number = 0;
     let is_read = |tensors: &[Tensor], file: &Identity| tensors.iter().any(|tensor| reads(tensor, file));
-    let replaced = OnceCell::new();
-    let is_kept = |file: &Identity| {
-        kept_files.contains(file)
-            || is_read(&emitted.tensors, file)
-            || !is_read(replaced.get_or_init(|| tensors_at(path)), file)
-    };
+    let is_kept =
+        |file: &Identity| kept_files.contains(file) || is_read(&emitted.tensors, file) || !is_read(replaced, file);
     while Identity::of(&candidate).is_ok_and(|file| is_kept(&file)) {
         number += 1;
         candidate = path.with_file_name(format!("{name}.{number}.data"));
@@ -384,11 +400,49 @@ fn data_path(emitted: &emit::Emitted, path: &Path, kept_files: &[Identity]) -> R
     Ok(candidate)
 }
 
-/// Returns the tensors of the model at `path`; none if there is no model that can be read.
-fn tensors_at(path: &Path) -> Vec<Tensor> {
-    let model = read(path, &ReadOptions::default()).ok();
-    let draft = model.as_ref().and_then(|model| frame::Draft::of(model).ok());
-    draft.map(|draft| draft.emitted.tensors).unwrap_or_default()
+/// Returns the files `NAME.data`, `NAME.1.data` and so on beside `path` that hold tensors of the model there. Links are
+/// not among them.
+fn own_data(tensors: &[Tensor], path: &Path) -> Vec<(PathBuf, Identity)> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_own = |file: &str| {
+        let number = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(".data"));
+        number.is_some_and(|number| number.is_empty() || number.strip_prefix('.').is_some_and(is_number))
+    };
+    let mut found: Vec<(PathBuf, Identity)> = vec![];
+    for tensor in tensors {
+        tensor.for_each_file(&mut |range| {
+            let identity = range.source().identity();
+            let file = range.source().path().file_name().and_then(|file| file.to_str()).filter(|file| is_own(file));
+            let Some(file) = file.map(|file| path.with_file_name(file)) else { return };
+            let is_file = || file.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+            let is_new = found.iter().all(|(_, known)| known != identity);
+            if is_new && is_file() && Identity::of(&file).is_ok_and(|own| own == *identity) {
+                found.push((file, identity.clone()));
+            }
+        });
+    }
+    found
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether another model in the folder of `path` may read a file: one that cannot be read may.
+fn is_read_beside(path: &Path, file: &Identity) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let own = Identity::of(path).ok();
+    let is_model = |other: &PathBuf| other.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    files::entries(folder)
+        .into_iter()
+        .filter(|other| is_model(other) && Identity::of(other).ok() != own)
+        .any(|other| tensors_at(&other).is_none_or(|tensors| tensors.iter().any(|tensor| reads(tensor, file))))
+}
+
+/// Returns the tensors of the model at `path`; `None` if there is no model that can be read.
+fn tensors_at(path: &Path) -> Option<Vec<Tensor>> {
+    let model = read(path, &ReadOptions::default()).ok()?;
+    Some(frame::Draft::of(&model).ok()?.emitted.tensors)
 }
 
 fn reads(tensor: &Tensor, file: &Identity) -> bool {

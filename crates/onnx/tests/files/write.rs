@@ -166,9 +166,9 @@ fn in_place() {
     let model = weights();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.onnx");
-    // The weights of the old model stay until they are replaced; other models may refer to older ones.
+    // The weights of the old model stay until it is replaced; then they are removed.
     let rounds = [(ExternalData::Never, None), (ExternalData::Always, Some("w.onnx.1.data"))];
-    for (place, fresh) in rounds.into_iter().chain([(ExternalData::Always, Some("w.onnx.2.data"))]) {
+    for (place, fresh) in rounds.into_iter().chain([(ExternalData::Always, Some("w.onnx.1.data"))]) {
         let options = WriteOptions::default().with_external_data(place);
         write(&model, &path, &options).unwrap();
         let read_again = read(&path, &ReadOptions::default()).unwrap();
@@ -178,6 +178,49 @@ fn in_place() {
         let back = read(&path, &ReadOptions::default()).unwrap();
         assert!(tensors(&back) == tensors(&model), "{place:?}");
     }
+}
+
+/// Two names alternate when a model is written in place, unless another model reads its data or the data have another name.
+#[test]
+fn one_copy_of_the_weights_is_left() {
+    let always = WriteOptions::default().with_external_data(ExternalData::Always);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let rewrite = |name: &str| {
+        let model = read(at(name), &ReadOptions::default()).unwrap();
+        write(&model, at(name), &always).unwrap();
+        assert!(tensors(&read(at(name), &ReadOptions::default()).unwrap()) == tensors(&weights()), "{name}");
+    };
+    let data = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with("onnx"));
+        names.sort();
+        names
+    };
+    write(&weights(), at("w.onnx"), &always).unwrap();
+    for name in ["w.onnx.1.data", "w.onnx.data", "w.onnx.1.data"] {
+        rewrite("w.onnx");
+        assert_eq!(data(), [name]);
+    }
+    // The data of w.onnx are not those of its copy, and the copy reads them.
+    std::fs::copy(at("w.onnx"), at("copy.onnx")).unwrap();
+    for model in ["copy.onnx", "w.onnx"] {
+        std::fs::copy(at("w.onnx"), at("third.onnx")).unwrap();
+        rewrite(model);
+        assert!(data().contains(&"w.onnx.1.data".to_owned()), "{model}");
+    }
+    let third = read(at("third.onnx"), &ReadOptions::default()).unwrap();
+    assert!(tensors(&third) == tensors(&weights()));
+    // A file that is to be kept stays, and so does one that a model that cannot be read may refer to.
+    std::fs::remove_file(at("third.onnx")).unwrap();
+    let model = read(at("w.onnx"), &ReadOptions::default()).unwrap();
+    let kept = netwright_files::Identity::of(at("w.onnx.data")).unwrap();
+    write(&model, at("w.onnx"), &always.clone().with_kept_files(vec![kept])).unwrap();
+    std::fs::write(at("broken.onnx"), "text").unwrap();
+    rewrite("w.onnx");
+    let own: Vec<String> = data().into_iter().filter(|name| name.starts_with("w.")).collect();
+    assert_eq!(own, ["w.onnx.1.data", "w.onnx.2.data", "w.onnx.3.data", "w.onnx.data"]);
 }
 
 /// Of the files with the name of external data, only those of the model that is replaced are.
