@@ -227,6 +227,18 @@ fn tied_tables_that_are_not_quantized_are_copied_at_once() {
     }
 }
 
+#[test]
+fn stacks_are_told_from_single_matrices() {
+    for (count, why) in [(1, "one matrix with an axis of size 1"), (2, "stacks of matrices")] {
+        let weight = format!("parameter uniform(seed = 1, bound = 0.5) : f32[{count}, 64, 96]");
+        let body = format!("%w = {weight}\n%y = matmul %x, %w : f32[{count}, s, 96]\nreturn %y");
+        let mut model = model(&format!("%x: f32[{count}, s, 64]"), &body, 21);
+        let report = passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int8)));
+        let declined = lines("declined", &report.expect("it is optimized").declined);
+        assert!(declined.contains(why), "{declined}");
+    }
+}
+
 /// Codes count as the weights that they stand for, packed or not, and scales and zero points not at all. Both copies of a
 /// weight count.
 #[test]

@@ -95,7 +95,11 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
         let is_product = |node: &NodeId| graph.node(*node).op().kind() == OpKind::MatMul;
         let is_stack = graph.fact(weight).rank().is_some_and(|rank| rank > 2) && others.iter().any(is_product);
         let is_captured = others.iter().any(|node| is_read_in_bodies(graph, *node, weight));
-        return Err(if is_stack {
+        let is_single =
+            graph.tensor(weight).is_some_and(|tensor| tensor.dims().iter().rev().skip(2).all(|size| *size == 1));
+        return Err(if is_stack && is_single {
+            Skip::rejected("one matrix with an axis of size 1 before its own has no quantized form")
+        } else if is_stack {
             Skip::rejected("stacks of matrices have no quantized form")
         } else if is_captured {
             Skip::rejected("it stays in floats: a body reads it, and weights that bodies capture are not quantized")
