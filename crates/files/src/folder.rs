@@ -131,7 +131,14 @@ impl Folder {
                 }
             }
         }
-        Ok(if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative })
+        if relative.as_os_str().is_empty() {
+            relative.push(".");
+        }
+        // The name of a file does not end in a slash: the system refuses to open it.
+        if location.ends_with('/') || location.ends_with("/.") {
+            relative.push("");
+        }
+        Ok(relative)
     }
 
     fn open_own(&self, location: &str, relative: &Path, path: &Path) -> Result<Source, FileError> {

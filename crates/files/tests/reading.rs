@@ -88,6 +88,9 @@ fn a_model_reads_beneath_its_folder_only() {
         same(location, &escapes(location, "its `..` follows a symbolic link"));
     }
     same("sub/..", r#""/model/." is a folder, not a regular file"#);
+    for location in ["weights/", "weights/.", "sub/../weights/"] {
+        same(location, r#"could not open "/model/weights/": Not a directory (os error 20)"#);
+    }
     same("/etc/passwd", &escapes("/etc/passwd", "it is absolute"));
 
     let differ = |location: &str, alone: &str, with_data_dir: &str| {
