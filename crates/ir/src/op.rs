@@ -91,6 +91,14 @@ impl Op {
         }
     }
 
+    /// Returns the name in ONNX, or that of an operator without a form of its own, such as `MatMulNBits`.
+    pub fn name(&self) -> &str {
+        match self {
+            Op::Opaque(opaque) => &opaque.op_type,
+            op => op.kind().name(),
+        }
+    }
+
     /// Returns the name in the text form.
     pub fn word(&self) -> &'static str {
         self.kind().word()

@@ -29,12 +29,12 @@ impl Trained {
 /// Returns the number of parameters that a tensor of so many elements holds as an operand.
 fn parameters(graph: &Graph, user: NodeId, at: usize, elements: u64) -> u64 {
     let op = graph.node(user).op();
-    if scales_and_zero_points(operator(op)).contains(&at) {
+    if scales_and_zero_points(op.name()).contains(&at) {
         return 0;
     }
     // The scale of an operand that is quantized when the model runs, times that of the weight.
     let is_dynamic =
-        |Value { node, result }: Value| result == 1 && computes_with_integers(operator(graph.node(node).op()));
+        |Value { node, result }: Value| result == 1 && computes_with_integers(graph.node(node).op().name());
     if op.kind() == OpKind::Mul && at < 2 && graph.operand(user, 1 - at).is_some_and(is_dynamic) {
         return 0;
     }
@@ -67,11 +67,4 @@ fn is_scale_of_rows(graph: &Graph, lookup: NodeId) -> bool {
         graph.node(user).op().kind() == OpKind::Mul && at < 2 && graph.operand(user, 1 - at).is_some_and(is_code)
     };
     users.into_iter().any(scales)
-}
-
-fn operator(op: &Op) -> &str {
-    match op {
-        Op::Opaque(opaque) => &opaque.op_type,
-        op => op.kind().name(),
-    }
 }

@@ -18,7 +18,7 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
     };
     let rank = rank_of(operand(at))?;
     let result = rank_of(Some(Value { node, result: 0 }))?;
-    let word = word(op);
+    let word = op.name();
     let along_tokens = || format!("{word} mixes the tokens of a sequence");
     let unless = |is_mixed: bool| if is_mixed { Err(along_tokens()) } else { Ok(axis) };
     let is_axis = |of: i64| position(of, rank) == Some(axis);
@@ -134,14 +134,6 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
             Ok(axis + result.saturating_sub(rank))
         }
         _ => Err(format!("{word} is not known to compute each token apart")),
-    }
-}
-
-/// Returns the name of an operator.
-pub(super) fn word(op: &Op) -> &str {
-    match op {
-        Op::Opaque(opaque) => &opaque.op_type,
-        op => op.kind().name(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What each value of a decoder depends on: tokens, the number of tokens, or neither.
 
 use super::Refusal;
-use super::axes::{mapped, takes_sizes, word};
+use super::axes::{mapped, takes_sizes};
 use super::emit::MAX_DEPTH;
 use crate::read::sizes::position;
 use netwright_ir::{Dim, DimParts, ElementType, Graph, HashMap, Name, NodeId, Op, OpKind, Symbol, Value};
@@ -217,7 +217,7 @@ impl<'g> Analysis<'g> {
             return if is_token { Err(why.to_string().into()) } else { Ok(all(State::Other(why))) };
         }
         if is_token {
-            let word = word(op);
+            let word = op.name();
             if op.kind() == OpKind::DynamicQuantizeLinear {
                 let what = format!("{word} rounds each token by the range of all");
                 return Err(Refusal::new(

@@ -109,10 +109,7 @@ fn quantized(graph: &Graph) -> Option<(Name, String)> {
 fn word_of_quantized(graph: &Graph, id: NodeId) -> Option<&str> {
     let op = graph.node(id).op();
     let held = graph.operand(id, 0).and_then(|value| graph.tensor(value));
-    let word = match op {
-        Op::Opaque(kept) => &kept.op_type,
-        op => op.kind().name(),
-    };
+    let word = op.name();
     let is_quantized = match op {
         Op::DequantizeLinear { .. } => held.is_some(),
         Op::Gather { .. } => {
