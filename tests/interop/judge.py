@@ -18,6 +18,10 @@ from onnx.reference import ReferenceEvaluator
 EXIT_CODES = range(4)
 MOST_SECONDS = 10
 
+# netwright finds ONNX Runtime in this Python's package, whatever else the machine has.
+[LIBRARY] = (pathlib.Path(ort.__file__).parent / "capi").glob("libonnxruntime.so.*")
+ENVIRONMENT = {**os.environ, "ORT_DYLIB_PATH": str(LIBRARY)}
+
 PLAIN = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 OPTIMIZED = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
@@ -49,7 +53,7 @@ class Outcome:
 def netwright(program, *arguments, folder=None):
     """Runs a command in the folder, so that messages do not contain the path of this run."""
     command = [pathlib.Path(program).resolve(), *arguments]
-    kept = {"capture_output": True, "text": True, "errors": "replace"}
+    kept = {"env": ENVIRONMENT, "capture_output": True, "text": True, "errors": "replace"}
     try:
         process = subprocess.run(command, cwd=folder, timeout=MOST_SECONDS, check=False, **kept)
     except subprocess.TimeoutExpired:

@@ -16,22 +16,20 @@ import subprocess
 import sys
 import tempfile
 
+import judge
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 logging.disable(logging.CRITICAL)
 FOLDERS = pathlib.Path(__file__).resolve().parents[1] / "families"
 NAMES = ["bert_mlm", "gpt2", "llama", "phi3", "qwen3", "vit_classifier"]
-[LIBRARY] = (pathlib.Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
-ENVIRONMENT = {**os.environ, "ORT_DYLIB_PATH": str(LIBRARY)}
 BLOCK = 32
 
 
 def run(netwright, *arguments):
-    return subprocess.run([netwright, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    return subprocess.run([netwright, *map(str, arguments)], env=judge.ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def quantized(weight):
@@ -75,7 +73,7 @@ def in_blocks(source, target, is_swapped):
     return names
 
 
-def judge(netwright, name, folder):
+def judge_folder(netwright, name, folder):
     """Returns what is wrong with the verdicts on a family."""
     wrong, source, target = [], folder / f"{name}.onnx", folder / f"{name}.quantized.onnx"
     built = run(netwright, "-q", "build", FOLDERS / name, "-o", source)
@@ -110,7 +108,7 @@ def judge(netwright, name, folder):
 def main():
     netwright = pathlib.Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda name: judge(netwright, name, pathlib.Path(folder)), NAMES)
+        found = pool.map(lambda name: judge_folder(netwright, name, pathlib.Path(folder)), NAMES)
         wrong = [line for lines in found for line in lines]
     print("\n".join(wrong))
     print(f"judging: {len(NAMES)} families, {len(wrong)} failed")

@@ -14,11 +14,9 @@ import subprocess
 import sys
 import tempfile
 
-import onnxruntime
+import judge
 
 HERE = pathlib.Path(__file__).resolve().parent
-[LIBRARY] = (pathlib.Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
-ENVIRONMENT = {**os.environ, "ORT_DYLIB_PATH": str(LIBRARY)}
 
 WAYS = {
     "tract": ["--runtime", "tract"],
@@ -29,10 +27,10 @@ WAYS = {
 
 
 def run(netwright, *arguments):
-    return subprocess.run([netwright, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    return subprocess.run([netwright, *map(str, arguments)], env=judge.ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
-def judge(netwright, model, folder):
+def judge_model(netwright, model, folder):
     """Returns what is wrong with the verdicts on a model."""
     name = model.stem
     output = folder / model.name
@@ -57,7 +55,7 @@ def messages(netwright, model, folder):
         (["--runtime", "ort", "--ort-library", folder / "nowhere.so"], "nowhere.so\" cannot be used as ONNX Runtime"),
         (["--runtime", "ort", "--ort-library", folder], "it is not a file"),
         (["--runtime", "ort", "--ort-library", text], "text.so\" cannot be used as ONNX Runtime"),
-        (["--runtime", "tract", "--ort-library", LIBRARY], "--runtime tract does not use ONNX Runtime"),
+        (["--runtime", "tract", "--ort-library", judge.LIBRARY], "--runtime tract does not use ONNX Runtime"),
     ]
     wrong = []
     for arguments, message in cases:
@@ -73,7 +71,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = pool.map(lambda model: judge(netwright, model, folder), models)
+            found = pool.map(lambda model: judge_model(netwright, model, folder), models)
             wrong = [line for lines in found for line in lines] + messages(netwright, models[0], folder)
     print("\n".join(wrong))
     print(f"second judge: {len(models)} models in {len(WAYS)} ways, {len(wrong)} failed")

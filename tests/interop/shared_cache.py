@@ -3,7 +3,7 @@ each step, for exports and for models built from Hugging Face folders.
 
 Runs a prompt with left padding and three steps for a batch of two; and a prompt, several tokens at once and a step for
 one sequence. Past and present are the same memory. Logits and caches must equal those of the export within 1e-4, except
-for rows of padding. `--verify` must accept the same models, with ORT_DYLIB_PATH. Exports that are converted to f16, with
+for rows of padding. `--verify` must accept the same models. Exports that are converted to f16, with
 their caches or after them, must equal the converted export; `--verify` must accept models that are built in f16.
 """
 
