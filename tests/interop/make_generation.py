@@ -1,4 +1,4 @@
-"""Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 40 sets of
+"""Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 53 sets of
 options, and the probabilities of next tokens after its processors; a tokenizer of 48 tokens; in chats.json and
 expressions.json what chat templates write; a sound with its features; and in
 predictions.json the logarithms of probabilities of tokens.
@@ -76,6 +76,7 @@ CASES = {
     "beams_penalty_pairs": ("llama", 2, dict(max_new_tokens=11, num_beams=3, repetition_penalty=1.3, no_repeat_ngram_size=2, early_stopping=True, min_new_tokens=5, eos_token_id=[2, 6, 12, 18])),
     "beams_bad_words_forced_end": ("gpt_neox", 2, dict(max_new_tokens=9, num_beams=4, bad_words_ids=[[4], [9, 9], [17]], forced_eos_token_id=2, length_penalty=0.6)),
     "beams_suppressed": ("gpt2", 3, dict(max_new_tokens=9, num_beams=3, suppress_tokens=list(range(20, 30)), begin_suppress_tokens=list(range(4, 12)), min_new_tokens=4, length_penalty=1.7, eos_token_id=[2, 13, 14, 15])),
+    "source_beams_renormalized": ("marian", 3, dict(max_new_tokens=9, num_beams=4, renormalize_logits=True, bad_words_ids=[[47], [3], [21], [30]], repetition_penalty=1.4, eos_token_id=[0, 9, 14, 25, 36])),
     "source_penalty": ("t5", 2, dict(max_new_tokens=10, repetition_penalty=1.5, no_repeat_ngram_size=2, min_length=5)),
     "source_beams_penalty": ("bart", 3, dict(max_length=11, num_beams=3, repetition_penalty=1.2, encoder_no_repeat_ngram_size=3, length_penalty=0.8)),
     "source_beams_forced_first": ("m2m_100", 2, dict(max_new_tokens=8, num_beams=3, forced_bos_token_id=9, no_repeat_ngram_size=2, early_stopping="never", length_penalty=1.2)),
@@ -368,7 +369,7 @@ def predictions():
 
 def options():
     """Writes what models generate with each set of options, and the probabilities of drawn tokens."""
-    assert len(CASES) == 52
+    assert len(CASES) == 53
     cases = []
     for name, (folder, rows, options) in CASES.items():
         cases.append(case(name, folder, rows, options))

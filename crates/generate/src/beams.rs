@@ -73,6 +73,9 @@ impl Model {
                 self.first.expect_numbers(scores, length)?;
                 to_log_probabilities(scores);
                 settings.process(scores, &state.context(row, max_length));
+                if settings.renormalize_logits {
+                    to_log_probabilities(scores);
+                }
             }
             let mut can_continue = false;
             for (search, scores) in searches.iter_mut().zip(scores.chunks(width)) {

@@ -45,6 +45,8 @@ pub struct Settings {
     pub length_penalty: f64,
     /// When beam search ends.
     pub early_stopping: EarlyStopping,
+    /// Whether the probabilities add up to 1 again after exclusions, which changes the scores of beams.
+    pub renormalize_logits: bool,
     /// The first token of texts.
     pub bos_token_id: Option<u32>,
     /// The tokens that end a sequence.
@@ -101,6 +103,7 @@ impl Default for Settings {
             num_beams: 1,
             length_penalty: 1.0,
             early_stopping: EarlyStopping::Heuristic,
+            renormalize_logits: false,
             bos_token_id: None,
             eos_token_id: vec![],
             pad_token_id: None,

@@ -6,7 +6,7 @@ use serde_json::Value;
 type IsNeutral = fn(&Value) -> bool;
 
 /// Options that change what is generated and are not supported.
-pub(super) const UNSUPPORTED: [(&str, IsNeutral); 21] = [
+pub(super) const UNSUPPORTED: [(&str, IsNeutral); 20] = [
     ("typical_p", |value| value.as_f64() == Some(1.0)),
     ("epsilon_cutoff", |value| value.as_f64() == Some(0.0)),
     ("eta_cutoff", |value| value.as_f64() == Some(0.0)),
@@ -23,7 +23,6 @@ pub(super) const UNSUPPORTED: [(&str, IsNeutral); 21] = [
     ("force_words_ids", Value::is_null),
     ("constraints", Value::is_null),
     ("watermarking_config", Value::is_null),
-    ("renormalize_logits", |value| value.as_bool() == Some(false)),
     ("remove_invalid_values", |value| value.as_bool() == Some(false)),
     ("token_healing", |value| value.as_bool() == Some(false)),
     ("max_time", Value::is_null),

@@ -232,6 +232,8 @@ impl Settings {
             _ => None,
         })?;
         set(&mut self.early_stopping, early);
+        let renormalize_logits = options.read("renormalize_logits", "true or false", Value::as_bool)?;
+        set(&mut self.renormalize_logits, renormalize_logits);
         self.bos_token_id = options.token("bos_token_id")?;
         set(&mut self.eos_token_id, options.tokens("eos_token_id")?);
         self.pad_token_id = options.token("pad_token_id")?;
