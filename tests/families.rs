@@ -210,6 +210,20 @@ fn an_ignored_option_is_absent() {
     assert!(Pretrained::open(folder.path(), &options).is_ok());
 }
 
+/// In Gemma, `gelu` is the approximation, and no other name of the exact function is.
+#[test]
+fn gelu_of_gemma_is_approximate() {
+    let text = std::fs::read_to_string(root().join("gemma/config.json")).expect("the configuration");
+    for (activation, is_approximate) in [("gelu", true), ("gelu_pytorch_tanh", true), ("gelu_python", false)] {
+        let text = text.replace("\"gelu_pytorch_tanh\"", &format!("\"{activation}\""));
+        let settings = Settings::parse("config.json", &text).expect("JSON");
+        let model = Pretrained::from_settings(&settings, &PretrainedOptions::default()).expect("a model");
+        let graph = model.build(Part::Whole, false).expect("a graph").to_string();
+        assert!(graph.contains(" gelu "), "{graph}");
+        assert_eq!(graph.contains("tanh"), is_approximate, "{activation}: {graph}");
+    }
+}
+
 /// The family of the example is one as the others are.
 #[test]
 fn an_added_family_equals_pytorch() {

@@ -102,7 +102,8 @@ family! {
         // `gelu` means the approximation in the first checkpoints; releases before 5 had a newer option too.
         settings.must_be("hidden_activation", "gelu_pytorch_tanh")?;
         let kind = gemma(settings, "hidden_act", rope::rotary(settings, Sizes::read(settings)?.d_k, false)?)?;
-        let activation = if kind.activation == Activation::Gelu { Activation::GeluTanh } else { kind.activation };
+        let is_approximate = settings.word("hidden_act")? == Some("gelu");
+        let activation = if is_approximate { Activation::GeluTanh } else { kind.activation };
         Ok(Kind { activation, ..kind })
     }
 }
