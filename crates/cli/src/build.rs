@@ -121,6 +121,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     if !model.heads.is_empty() {
         output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
     }
+    warn_of_own_classes(&model, output)?;
     // What the result is compared with: floats, if weights keep their codes.
     let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
     let floats = (judging.is_some() && keeps_codes).then(|| open_folder(args, true)).transpose().map_err(failed)?;
@@ -360,6 +361,18 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
         );
     }
     Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
+}
+
+/// Warns if the model is published with code of its own.
+pub(crate) fn warn_of_own_classes(model: &Pretrained, output: Output) -> Result<(), Failure> {
+    if model.own_classes.is_empty() {
+        return Ok(());
+    }
+    output.warn(&format!(
+        "auto_map in config.json names code that is published with the model, which is not read: {}; the model is built as \
+         transformers computes its model type, so compare its results if that code computes something else",
+        model.own_classes.join(", ")
+    ))
 }
 
 /// Opens a folder or a file with the options of the call.

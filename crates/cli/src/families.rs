@@ -1,6 +1,6 @@
 //! Lists the families of models that `build` supports, and what it would build from a configuration.
 
-use crate::build::failed;
+use crate::build::{failed, warn_of_own_classes};
 use crate::failure::Failure;
 use crate::output::{Output, columns, thousands};
 use crate::suggest::hub_id;
@@ -122,6 +122,7 @@ pub(crate) fn plan(config: &Path, task: Option<Task>, output: Output) -> Result<
     let options = task.map_or_else(|| options.clone(), |task| options.clone().with_task(task));
     let settings = Settings::open(&config).map_err(|error| failed(error.into()))?;
     let model = Pretrained::from_settings(&settings, &options).map_err(failed)?;
+    warn_of_own_classes(&model, output)?;
     let family = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));
     let mut plan = Plan {
         model_type: settings.model_type().to_owned(),

@@ -381,6 +381,33 @@ fn nothing_is_quantized() {
     assert_eq!(read("out.onnx"), read("plain.onnx"));
 }
 
+/// Code that is published with a model may compute something else than its model type: it is named, not read.
+#[test]
+fn code_of_a_model_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = in_repository("tests/families/qwen2");
+    let config = std::fs::read_to_string(source.join("config.json")).expect("the configuration");
+    std::fs::copy(source.join("model.safetensors"), folder.path().join("model.safetensors")).expect("copied");
+    for (map, warned) in [
+        (r#"{"AutoConfig": "configuration_qwen.Qwen2Config"}"#, None),
+        (
+            r#"{"AutoModel": "modeling_qwen.Qwen2Model", "AutoModelForCausalLM": "modeling_qwen.Qwen2ForCausalLM"}"#,
+            Some("not read: modeling_qwen.Qwen2Model, modeling_qwen.Qwen2ForCausalLM; "),
+        ),
+    ] {
+        let config = config.replacen('{', &format!("{{\"auto_map\": {map},"), 1);
+        std::fs::write(folder.path().join("config.json"), config).expect("written");
+        for arguments in [&["build", ".", "-o", "out.onnx"][..], &["families", "--for", "config.json"]] {
+            let output = netwright(folder.path(), arguments);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{stderr}");
+            let own = stderr.lines().find(|line| line.starts_with("warning: auto_map in config.json "));
+            assert_eq!(own.is_some(), warned.is_some(), "{stderr}");
+            assert!(warned.is_none_or(|warned| stderr.contains(warned)), "{stderr}");
+        }
+    }
+}
+
 /// Returns a folder of a model with these bytes in a weight of the encoder.
 fn with_changed_weight(byte: u8) -> TempDir {
     let folder = TempDir::new().expect("a folder");

@@ -167,6 +167,9 @@ pub struct Pretrained {
     pub files: Vec<DerivedFile>,
     /// The weights in the folder that belong to heads for other tasks.
     pub heads: Vec<String>,
+    /// The classes of models in the configuration whose code is published with the weights. It is not read: the model is
+    /// that of transformers for the model type.
+    pub own_classes: Vec<String>,
     /// The folder of the Transformer, if it is within the folder that was opened.
     pub inner: Option<PathBuf>,
     parts: Vec<Part>,
@@ -351,6 +354,7 @@ impl Pretrained {
             stored: None,
             files: vec![],
             heads: vec![],
+            own_classes: vec![],
             inner: None,
             parts: vec![Part::Encoder, Part::Decoder],
             declared: vec![],
@@ -412,6 +416,7 @@ impl Pretrained {
             stored,
             files: vec![],
             heads: vec![],
+            own_classes: settings.own_classes(),
             inner: None,
             parts,
             declared: vec![],

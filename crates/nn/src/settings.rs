@@ -249,6 +249,14 @@ impl Settings {
         self.options.keys().filter_map(|name| self.section(name).transpose()).collect()
     }
 
+    /// Returns the classes of models that `auto_map` names: code of their own, which may compute something else than
+    /// transformers does for the model type.
+    pub(crate) fn own_classes(&self) -> Vec<String> {
+        let map = self.options.get("auto_map").and_then(Value::as_object);
+        let models = map.into_iter().flatten().filter(|(name, _)| name.starts_with("AutoModel"));
+        models.map(|(_, class)| class.as_str().map_or_else(|| class.to_string(), ToOwned::to_owned)).collect()
+    }
+
     /// Returns whether there are no options.
     pub fn is_empty(&self) -> bool {
         self.options.is_empty()
