@@ -1,5 +1,6 @@
 //! Arithmetic on sizes that tract computes wrongly while they are symbolic.
 
+use crate::file::{bodies, int};
 use crate::uses::{Graphs, integer};
 use netwright_ir::{ElementType, OpKind};
 use std::collections::BTreeMap;
@@ -20,24 +21,24 @@ enum Elements {
 /// Equal of a size and a number is false, and the quotient and the remainder of a negative number are those of ONNX only
 /// for a size that is known.
 pub(crate) fn needs_known_sizes(graph: &GraphProto) -> bool {
-    let graphs = Graphs::new(graph);
+    let uses = Graphs::new(graph);
     let mut known = BTreeMap::new();
-    let mut bodies = vec![graph];
-    while let Some(graph) = bodies.pop() {
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
         for node in &graph.node {
             let known_of = |name: &String| known.get(name.as_str()).copied();
             let most = node.input.iter().filter_map(known_of).max().unwrap_or(Elements::Data);
             let is_wrong = match node.op_type.as_str() {
-                "Equal" => most > Elements::Data && !node.input.iter().any(|name| is_negative(&graphs, name)),
+                "Equal" => most > Elements::Data && !node.input.iter().any(|name| is_negative(&uses, name)),
                 "Div" | "Mod" => most == Elements::Differences,
                 _ => false,
             };
             if is_wrong {
                 return true;
             }
-            let result = computed(&graphs, node, most);
+            let result = computed(&uses, node, most);
             known.extend(node.output.iter().map(|name| (name.as_str(), result)));
-            bodies.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+            graphs.extend(bodies(node));
         }
     }
     false
@@ -52,8 +53,11 @@ fn computed(graphs: &Graphs<'_>, node: &NodeProto, most: Elements) -> Elements {
         "Add" | "Mul" if is_size && node.input.iter().any(|name| is_negative(graphs, name)) => Elements::Differences,
         // tract computes other types on tensors.
         "Cast" => {
-            let to = node.attribute.iter().find(|attribute| attribute.name == "to").map(|to| to.i);
-            if to == Some(ElementType::I64.number()) { most } else { Elements::Data }
+            if int(node, "to") == Some(ElementType::I64.number()) {
+                most
+            } else {
+                Elements::Data
+            }
         }
         "Concat" | "Add" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Where" | "ReduceProd" | "ReduceSum" | "If" => most,
         name if OpKind::from_name(name).is_some_and(OpKind::moves_elements) => most,

@@ -196,6 +196,21 @@ pub(crate) fn place(node: &pb::NodeProto) -> String {
     }
 }
 
+/// Returns the attribute of a node with a name.
+pub(crate) fn attribute<'n>(node: &'n pb::NodeProto, name: &str) -> Option<&'n pb::AttributeProto> {
+    node.attribute.iter().find(|attribute| attribute.name == name)
+}
+
+/// Returns the value of an integer attribute.
+pub(crate) fn int(node: &pb::NodeProto, name: &str) -> Option<i64> {
+    attribute(node, name).map(|attribute| attribute.i)
+}
+
+/// Returns an operand of a node, if it is given.
+pub(crate) fn operand(node: &pb::NodeProto, index: usize) -> Option<&str> {
+    node.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
+}
+
 /// Returns the bodies of a node.
 pub(crate) fn bodies(node: &pb::NodeProto) -> impl Iterator<Item = &pb::GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))

@@ -6,7 +6,7 @@
 
 mod operators;
 
-use crate::file::{CONTRIB, ModelFile, domain, is_external, place, tensor_type};
+use crate::file::{CONTRIB, ModelFile, attribute, bodies, domain, int, is_external, operand, place, tensor_type};
 use crate::values::has;
 use netwright_ir::{Dim, ElementType, OpKind, TensorType};
 use schemars::JsonSchema;
@@ -78,9 +78,7 @@ pub fn gate(file: &ModelFile) -> Vec<Reason> {
         gate.producers.truncate(depth);
         gate.producers.push(producers(graph));
         gate.graph(graph);
-        for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
-            graphs.extend(attribute.g.iter().chain(&attribute.graphs).map(|graph| (graph, depth + 1)));
-        }
+        graphs.extend(graph.node.iter().flat_map(bodies).map(|body| (body, depth + 1)));
     }
     gate.reasons
 }
@@ -91,7 +89,7 @@ pub(crate) fn random(file: &ModelFile) -> Vec<Reason> {
     while let Some(graph) = graphs.pop() {
         for node in &graph.node {
             reasons.extend(is_random(node).then(|| Reason { place: place(node), why: RANDOM.to_owned() }));
-            graphs.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+            graphs.extend(bodies(node));
         }
     }
     reasons
@@ -226,7 +224,7 @@ impl<'m> Gate<'m> {
             return Some(format!("tract does not support elements of type {element}"));
         }
         match operator {
-            "Squeeze" if self.opset < Some(13) && !node.attribute.iter().any(|attribute| attribute.name == "axes") => {
+            "Squeeze" if self.opset < Some(13) && attribute(node, "axes").is_none() => {
                 Some("tract requires its axes before opset 13".to_owned())
             }
             "Attention" => attention_flaw(node, &|value| self.ty(value)),
@@ -239,7 +237,7 @@ impl<'m> Gate<'m> {
     /// Returns why tract does not compute a `MultiHeadAttention`, if so. Its operands are query, key, value, bias,
     /// masks and past.
     fn multi_head_flaw(&self, node: &NodeProto) -> Option<String> {
-        if node.input.iter().skip(3).any(|name| !name.is_empty()) {
+        if (3..node.input.len()).any(|index| operand(node, index).is_some()) {
             return Some("tract supports neither its bias nor its masks nor its past".to_owned());
         }
         let rank = |name: &String| self.ty(name).and_then(|ty| Some(ty.shape.as_ref()?.len()));
@@ -261,8 +259,7 @@ impl<'m> Gate<'m> {
     /// The pass `separate-merged-heads` walks in the same way. It sees the graph that is optimized, and this a file of any
     /// origin, with casts and without inferred shapes: change both together.
     fn blocks_flaw(&self, node: &NodeProto) -> Option<String> {
-        let int = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.i);
-        let (k, size) = (int("K")?, int("block_size")?);
+        let (k, size) = (int(node, "K")?, int(node, "block_size")?);
         let [Some(x), scales] = [0, 2].map(|at| node.input.get(at)) else { return None };
         let element = [Some(x), scales].into_iter().flatten().find_map(|value| self.ty(value)).map(|ty| ty.element);
         if size != 32 || k % 32 != 0 || element.is_some_and(|element| element != ElementType::F32) {
@@ -302,8 +299,7 @@ impl<'m> Gate<'m> {
     fn element(&self, value: &str) -> Option<ElementType> {
         self.ty(value).map(|ty| ty.element).or_else(|| {
             let cast = self.producer(value).filter(|node| node.op_type == "Cast")?;
-            let to = cast.attribute.iter().find(|attribute| attribute.name == "to")?;
-            ElementType::from_number(to.i)
+            ElementType::from_number(int(cast, "to")?)
         })
     }
 
@@ -319,8 +315,8 @@ impl<'m> Gate<'m> {
 /// Returns what tract computes wrong in an `Attention` of opset 23 or 24. Its operands are query, key, value, mask,
 /// past key, past value and the lengths without padding.
 pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&'t TensorType>) -> Option<String> {
-    let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-    let is_causal = node.attribute.iter().any(|attribute| attribute.name == "is_causal" && attribute.i != 0);
+    let given = |index| operand(node, index);
+    let is_causal = int(node, "is_causal").unwrap_or(0) != 0;
     if node.output.get(3).is_some_and(|name| !name.is_empty()) {
         return Some("tract does not return the fourth result, the scores".to_owned());
     }

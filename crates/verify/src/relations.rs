@@ -4,11 +4,11 @@
 //! first [`Relations`] with which the first model runs is used and reported.
 
 use crate::bindings::{is_batch, is_past, symbols};
-use crate::file::{ModelFile, Port};
+use crate::file::{ModelFile, Port, attribute, int};
 use crate::uses::Graphs;
 use netwright_ir::{Dim, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::pb::NodeProto;
 
 /// Sizes of symbols, as expressions over other symbols.
 pub(crate) type Relations = BTreeMap<Symbol, Dim>;
@@ -155,10 +155,6 @@ fn undeclared(ports: &[Port]) -> Relations {
     relations
 }
 
-fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
-    node.attribute.iter().find(|attribute| attribute.name == name)
-}
-
 /// Returns the nodes that use an input directly, or after a cast.
 fn direct<'m>(graphs: &Graphs<'m>, port: &'m Port) -> Vec<(&'m NodeProto, usize)> {
     let mut names = vec![port.name.as_str()];
@@ -189,14 +185,14 @@ fn by_constants(ports: &[Port], graphs: &Graphs<'_>) -> Relations {
             let other = node.input.get(1).filter(|_| place == 0).and_then(|name| graphs.sizes(name));
             match (node.op_type.as_str(), other.as_deref()) {
                 ("Conv", Some([_, channels, _, ..])) => {
-                    fix(Some(1), channels * attribute(node, "group").map_or(1, |group| group.i));
+                    fix(Some(1), channels * int(node, "group").unwrap_or(1));
                 }
                 ("MatMul", Some([inner, _])) => fix(rank.checked_sub(1), *inner),
                 ("LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization", Some([size])) => {
                     fix(rank.checked_sub(1), *size);
                 }
-                ("Gemm", Some([rows, columns])) if attribute(node, "transA").is_none_or(|flag| flag.i == 0) => {
-                    let is_transposed = attribute(node, "transB").is_some_and(|flag| flag.i != 0);
+                ("Gemm", Some([rows, columns])) if int(node, "transA").unwrap_or(0) == 0 => {
+                    let is_transposed = int(node, "transB").unwrap_or(0) != 0;
                     fix(Some(1), if is_transposed { *columns } else { *rows });
                 }
                 _ => {}

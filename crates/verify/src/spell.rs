@@ -13,7 +13,7 @@ mod sequences;
 pub(crate) use branches::choose;
 pub(crate) use functions::inline;
 
-use crate::file::{CONTRIB, domain};
+use crate::file::{CONTRIB, domain, operand};
 use netwright_ir::{ElementType, OpKind, Shape, TensorType};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
@@ -183,10 +183,7 @@ fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<Ele
         "And" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "Or" => {
             Some(ElementType::Bool)
         }
-        "Cast" => {
-            let to = node.attribute.iter().find(|attribute| attribute.name == "to")?;
-            ElementType::from_number(to.i)
-        }
+        "Cast" => ElementType::from_number(crate::file::int(node, "to")?),
         "Add" | "Concat" | "Div" | "Mul" | "Sub" | "Trilu" => of(0),
         "Where" => of(1),
         other if OpKind::from_name(other).is_some_and(OpKind::moves_elements) => of(0),
@@ -219,11 +216,6 @@ impl<'n> Attributes<'n> {
     fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
-}
-
-/// Returns an operand of a node, if it is given.
-fn operand(node: &NodeProto, at: usize) -> Option<&str> {
-    node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
 }
 
 /// Builds the nodes that replace a node.

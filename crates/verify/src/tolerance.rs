@@ -1,6 +1,6 @@
 //! What counts as equal by default: by the float types in which two models compute, and by how they are quantized.
 
-use crate::file::{ModelFile, bodies, tensor_type};
+use crate::file::{ModelFile, bodies, int, tensor_type};
 use crate::{Options, Runtime};
 use half::{bf16, f16};
 use netwright_ir::op::computes_with_integers;
@@ -138,10 +138,6 @@ const CODES: [ElementType; 2] = [ElementType::I8, ElementType::U8];
 
 /// The number of operators that may move codes before they are dequantized.
 const MAX_MOVES: usize = 8;
-
-fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
-}
 
 /// Returns the fewest bits of the quantized weights and activations of a model.
 fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> QuantizedBits {

@@ -1,5 +1,6 @@
 //! Finds how a graph uses its inputs, to generate suitable values.
 
+use crate::file::{attribute, bodies, int};
 use netwright_ir::OpKind;
 use netwright_ir::op::Class;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,12 +88,12 @@ impl<'m> Graphs<'m> {
                 self.sizes.insert(result, &tensor.dims);
                 self.constants.insert(result, tensor);
             }
-            for body in attribute.g.iter().chain(&attribute.graphs) {
-                for (output, result) in body.output.iter().zip(&node.output) {
-                    self.leaves.entry(&output.name).or_default().push(result);
-                }
-                graphs.push(body);
+        }
+        for body in bodies(node) {
+            for (output, result) in body.output.iter().zip(&node.output) {
+                self.leaves.entry(&output.name).or_default().push(result);
             }
+            graphs.push(body);
         }
     }
 
@@ -305,7 +306,7 @@ impl<'m> Graphs<'m> {
 
     /// Returns the size of the axis of a constant that an operand indexes.
     fn table(&self, node: &NodeProto, place: usize) -> Option<i64> {
-        let axis = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map_or(0, |axis| axis.i);
+        let axis = |name: &str| int(node, name).unwrap_or(0);
         let (table, axis) = match (node.op_type.as_str(), place) {
             ("Gather" | "GatherElements", 1) => (0, axis("axis")),
             ("GatherBlockQuantized", 1) => (0, axis("gather_axis")),
@@ -338,7 +339,7 @@ impl<'m> Graphs<'m> {
             match node.op_type.as_str() {
                 "Identity" | "Cast" | "CastLike" | "DequantizeLinear" | "Dropout" => {}
                 "Transpose" if order.is_none() => {
-                    order = Some(&*node.attribute.iter().find(|attribute| attribute.name == "perm")?.ints);
+                    order = Some(&*attribute(node, "perm")?.ints);
                 }
                 _ => return None,
             }

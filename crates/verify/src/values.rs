@@ -7,7 +7,7 @@ use ort::value::{DynValue, TensorRef};
 use std::fmt;
 use tract_onnx::prelude::{Datum, Tensor, TractResult};
 
-/// The maximal number of elements of an array of zeros.
+/// The maximum number of elements of an array of zeros.
 const MAX_ZEROS: usize = 1 << 40;
 
 macro_rules! values {

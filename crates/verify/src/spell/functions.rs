@@ -1,6 +1,6 @@
 //! Replaces calls of the model's functions by the bodies of the functions, which tract does not support.
 
-use crate::file::domain;
+use crate::file::{self, domain};
 use std::collections::BTreeMap;
 use std::fmt;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
@@ -141,7 +141,7 @@ pub(super) fn identity(value: &str, result: &str) -> NodeProto {
 fn needs_default(nodes: &[NodeProto], call: &NodeProto, function: &FunctionProto) -> bool {
     nodes.iter().flat_map(|node| &node.attribute).any(|attribute| {
         let name = attribute.ref_attr_name.as_str();
-        let is_known = || given(call, name).is_some() || function.attribute.iter().any(|own| own == name);
+        let is_known = || file::attribute(call, name).is_some() || function.attribute.iter().any(|own| own == name);
         let bodies = || attribute.g.iter().chain(&attribute.graphs);
         (!name.is_empty() && !is_known()) || bodies().any(|body| needs_default(&body.node, call, function))
     })
@@ -196,10 +196,6 @@ fn printed(what: &impl fmt::Debug) -> usize {
     fmt::Write::write_fmt(&mut length, format_args!("{what:?}")).map_or(usize::MAX, |()| length.0)
 }
 
-fn given<'n>(call: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
-    call.attribute.iter().find(|attribute| attribute.name == name)
-}
-
 /// Replaces attributes that refer to an attribute of the call, or removes them if the call does not have it.
 fn substitute(body: &mut GraphProto, call: &NodeProto) {
     for node in &mut body.node {
@@ -210,7 +206,7 @@ fn substitute(body: &mut GraphProto, call: &NodeProto) {
                 name => {
                     let named =
                         |given: &AttributeProto| AttributeProto { name: attribute.name.clone(), ..given.clone() };
-                    node.attribute.extend(given(call, name).map(named));
+                    node.attribute.extend(file::attribute(call, name).map(named));
                 }
             }
         }

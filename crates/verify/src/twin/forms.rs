@@ -3,6 +3,7 @@
 mod attention;
 
 use super::{int_attribute, tensor_attribute};
+use crate::file::{attribute, int, operand};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 /// Appends a node, decomposed if tract does not support it for f64.
@@ -13,12 +14,9 @@ pub(super) fn write_out(
     opset: i64,
 ) -> Result<(), String> {
     let mut writer = Writer { nodes, fresh, prefix: "f64", opset };
-    let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty()).cloned();
-    let float = |name: &str, default: f64| {
-        let attribute = node.attribute.iter().find(|attribute| attribute.name == name);
-        attribute.map_or(default, |attribute| f64::from(attribute.f))
-    };
-    let int = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i);
+    let input = |index| operand(&node, index).map(str::to_owned);
+    let float = |name: &str, default: f64| attribute(&node, name).map_or(default, |attribute| attribute.f.into());
+    let int = |name: &str| int(&node, name);
     let Some(x) = input(0) else {
         writer.nodes.push(node);
         return Ok(());
@@ -43,7 +41,7 @@ pub(super) fn write_out(
         }
         "Erf" => w.erf(&x),
         "Sigmoid" => w.sigmoid(&x),
-        "Gelu" => match node.attribute.iter().find(|attribute| attribute.name == "approximate") {
+        "Gelu" => match attribute(&node, "approximate") {
             Some(attribute) if attribute.s == b"tanh" => w.gelu_tanh(&x),
             _ => w.gelu(&x),
         },
@@ -209,13 +207,13 @@ impl Writer<'_> {
         result
     }
 
-    fn op(&mut self, operator: &str, operands: &[&String]) -> String {
+    fn op(&mut self, operator: &str, operands: &[&str]) -> String {
         self.with(operator, operands, vec![])
     }
 
-    fn with(&mut self, operator: &str, operands: &[&String], attributes: Vec<AttributeProto>) -> String {
-        let (operands, name): (Vec<&str>, _) = (operands.iter().map(|name| name.as_str()).collect(), self.name());
-        self.node(operator, &operands, attributes, name)
+    fn with(&mut self, operator: &str, operands: &[&str], attributes: Vec<AttributeProto>) -> String {
+        let name = self.name();
+        self.node(operator, operands, attributes, name)
     }
 
     fn constant(&mut self, value: f64) -> String {
@@ -237,23 +235,23 @@ impl Writer<'_> {
         self.node("Identity", &[from], vec![], to.to_owned());
     }
 
-    fn scaled(&mut self, x: &String, by: f64) -> String {
+    fn scaled(&mut self, x: &str, by: f64) -> String {
         let by = self.constant(by);
         self.op("Mul", &[x, &by])
     }
 
-    fn plus(&mut self, x: &String, more: f64) -> String {
+    fn plus(&mut self, x: &str, more: f64) -> String {
         let more = self.constant(more);
         self.op("Add", &[x, &more])
     }
 
-    fn where_positive(&mut self, x: &String, positive: &String, other: &String) -> String {
+    fn where_positive(&mut self, x: &str, positive: &str, other: &str) -> String {
         let zero = self.constant(0.0);
         let is_positive = self.op("Greater", &[x, &zero]);
         self.op("Where", &[&is_positive, positive, other])
     }
 
-    fn sigmoid(&mut self, x: &String) -> String {
+    fn sigmoid(&mut self, x: &str) -> String {
         let minus = self.op("Neg", &[x]);
         let exp = self.op("Exp", &[&minus]);
         let below = self.plus(&exp, 1.0);
@@ -261,13 +259,13 @@ impl Writer<'_> {
         self.op("Div", &[&one, &below])
     }
 
-    fn swish(&mut self, x: &String, alpha: f64) -> String {
+    fn swish(&mut self, x: &str, alpha: f64) -> String {
         let scaled = self.scaled(x, alpha);
         let gate = self.sigmoid(&scaled);
         self.op("Mul", &[x, &gate])
     }
 
-    fn hard_sigmoid(&mut self, x: &String, alpha: f64, beta: f64) -> String {
+    fn hard_sigmoid(&mut self, x: &str, alpha: f64, beta: f64) -> String {
         let scaled = self.scaled(x, alpha);
         let line = self.plus(&scaled, beta);
         let (zero, one) = (self.constant(0.0), self.constant(1.0));
@@ -275,7 +273,7 @@ impl Writer<'_> {
         self.op("Min", &[&low, &one])
     }
 
-    fn elu(&mut self, x: &String, alpha: f64, divisor: f64) -> String {
+    fn elu(&mut self, x: &str, alpha: f64, divisor: f64) -> String {
         let zero = self.constant(0.0);
         let low = self.op("Min", &[x, &zero]);
         let scaled = self.scaled(&low, divisor.recip());
@@ -286,7 +284,7 @@ impl Writer<'_> {
     }
 
     /// `max(x, 0) + log(1 + exp(-|x|))`
-    fn softplus(&mut self, x: &String) -> String {
+    fn softplus(&mut self, x: &str) -> String {
         let zero = self.constant(0.0);
         let high = self.op("Max", &[x, &zero]);
         let magnitude = self.op("Abs", &[x]);
@@ -297,13 +295,13 @@ impl Writer<'_> {
         self.op("Add", &[&high, &log])
     }
 
-    fn gelu(&mut self, x: &String) -> String {
+    fn gelu(&mut self, x: &str) -> String {
         let scaled = self.scaled(x, std::f64::consts::FRAC_1_SQRT_2);
         let erf = self.erf(&scaled);
         self.half_gated(x, &erf)
     }
 
-    fn gelu_tanh(&mut self, x: &String) -> String {
+    fn gelu_tanh(&mut self, x: &str) -> String {
         let square = self.op("Mul", &[x, x]);
         let cube = self.op("Mul", &[&square, x]);
         let small = self.scaled(&cube, f64::from(0.044_715_f32));
@@ -314,14 +312,14 @@ impl Writer<'_> {
     }
 
     /// `0.5 * x * (1 + gate)`
-    fn half_gated(&mut self, x: &String, gate: &String) -> String {
+    fn half_gated(&mut self, x: &str, gate: &str) -> String {
         let more = self.plus(gate, 1.0);
         let half = self.scaled(x, 0.5);
         self.op("Mul", &[&half, &more])
     }
 
     /// The error function, by a Chebyshev series of `erfc(z) = t * exp(-z^2 + series(t))` with `t = 2 / (2 + z)`.
-    fn erf(&mut self, x: &String) -> String {
+    fn erf(&mut self, x: &str) -> String {
         let z = self.op("Abs", &[x]);
         let below = self.plus(&z, 2.0);
         let two = self.constant(2.0);
@@ -351,7 +349,7 @@ impl Writer<'_> {
     }
 
     /// `x / sqrt(mean(x^2) + epsilon)` over the last axis.
-    fn rms(&mut self, x: &String, axis: i64, epsilon: f64) -> Result<String, String> {
+    fn rms(&mut self, x: &str, axis: i64, epsilon: f64) -> Result<String, String> {
         if axis != -1 {
             return Err("the model has a normalization over other axes than the last".to_owned());
         }
@@ -363,7 +361,7 @@ impl Writer<'_> {
     }
 
     /// The mean over the last axis.
-    fn mean(&mut self, x: &String) -> String {
+    fn mean(&mut self, x: &str) -> String {
         if self.opset >= 18 {
             let axes = self.integers(&[-1]);
             return self.op("ReduceMean", &[x, &axes]);
@@ -376,7 +374,7 @@ impl Writer<'_> {
     fn skip_norm(&mut self, node: &NodeProto, epsilon: f64) -> Result<(), String> {
         let w = self;
         let is_simplified = node.op_type.contains("Simplified");
-        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+        let input = |index| operand(node, index);
         let (Some(x), Some(skip), Some(gamma)) = (input(0), input(1), input(2)) else {
             return Err(format!("the model has a {} without its operands", node.op_type));
         };
@@ -406,14 +404,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn transposed(&mut self, x: &String, order: &[i64]) -> String {
+    fn transposed(&mut self, x: &str, order: &[i64]) -> String {
         let perm =
             AttributeProto { name: "perm".to_owned(), r#type: 7, ints: order.to_vec(), ..AttributeProto::default() };
         self.with("Transpose", &[x], vec![perm])
     }
 
     /// The size of an axis, as f64.
-    fn size(&mut self, x: &String, axis: i64) -> String {
+    fn size(&mut self, x: &str, axis: i64) -> String {
         let shape = self.op("Shape", &[x]);
         let at = self.integers(&[axis]);
         let size = self.with("Gather", &[&shape, &at], vec![int_attribute("axis", 0)]);

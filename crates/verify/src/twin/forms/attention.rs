@@ -2,13 +2,14 @@
 
 use super::super::{F64, int_attribute, tensor_attribute};
 use super::Writer;
+use crate::file::{attribute, operand};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 impl Writer<'_> {
     /// ONNX's `Attention`: query, key, value, mask, past key, past value.
     pub(super) fn attention(&mut self, node: &NodeProto) -> Result<(), String> {
-        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let input = |index| operand(node, index);
+        let attribute = |name: &str| attribute(node, name);
         let heads = |name: &str| attribute(name).map(|heads| heads.i);
         let unknown = |what: &str| Err(format!("the model has an Attention with {what}, which has no f64 form"));
         if input(6).is_some() || node.output.len() > 3 {
@@ -18,8 +19,8 @@ impl Writer<'_> {
             return unknown("missing operands");
         };
         let (query_heads, key_heads) = (heads("q_num_heads"), heads("kv_num_heads"));
-        let split = |w: &mut Self, x: &String, heads: Option<i64>| {
-            let Some(heads) = heads else { return x.clone() };
+        let split = |w: &mut Self, x: &str, heads: Option<i64>| {
+            let Some(heads) = heads else { return x.to_owned() };
             let shape = w.integers(&[0, 0, heads, -1]);
             let split = w.op("Reshape", &[x, &shape]);
             w.transposed(&split, &[0, 2, 1, 3])
@@ -49,8 +50,8 @@ impl Writer<'_> {
     /// `GroupQueryAttention` of ONNX Runtime: query, key, value, past key, past value, the last position of each sample, the
     /// number of tokens, and a mask as operand 10. New keys and values are written into the past, or follow it.
     pub(super) fn grouped_attention(&mut self, node: &NodeProto) -> Result<(), String> {
-        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let input = |index| operand(node, index);
+        let attribute = |name: &str| attribute(node, name);
         let is_known = |attribute: &AttributeProto| match &*attribute.name {
             "num_heads" | "kv_num_heads" | "scale" | "softcap" => true,
             "local_window_size" => attribute.i == -1,
@@ -79,7 +80,7 @@ impl Writer<'_> {
             let split = self.op("Reshape", &[x, &shape]);
             self.transposed(&split, &[0, 2, 1, 3])
         });
-        let float = |w: &mut Self, x: &String, shape: &[i64]| {
+        let float = |w: &mut Self, x: &str, shape: &[i64]| {
             let wide = w.with("Cast", &[x], vec![int_attribute("to", F64.into())]);
             let shape = w.integers(shape);
             w.op("Reshape", &[&wide, &shape])
@@ -105,7 +106,7 @@ impl Writer<'_> {
         let one = self.plus(&one, 1.0);
         let is_new = self.op("MatMul", &[&is_own, &one]);
         let is_new = self.op("Greater", &[&is_new, &zero]);
-        let length = |w: &mut Self, of: &String, axis: i64| {
+        let length = |w: &mut Self, of: &str, axis: i64| {
             let (shape, at) = (w.op("Shape", &[of]), w.integers(&[axis]));
             w.with("Gather", &[&shape, &at], vec![int_attribute("axis", 0)])
         };
@@ -135,7 +136,7 @@ impl Writer<'_> {
     }
 
     /// The numbers from 0 up to the size of axis 2, in a shape.
-    fn count(&mut self, of: &String, shape: &[i64]) -> String {
+    fn count(&mut self, of: &str, shape: &[i64]) -> String {
         let (whole, at) = (self.op("Shape", &[of]), self.integers(&[2]));
         let size = self.with("Gather", &[&whole, &at], vec![int_attribute("axis", 0)]);
         let ones = self.with("ConstantOfShape", &[&size], vec![tensor_attribute("value", &[1], &[1.0])]);
@@ -151,20 +152,20 @@ impl Writer<'_> {
     fn attend(
         &mut self,
         node: &NodeProto,
-        [query, key, value]: [&String; 3],
+        [query, key, value]: [&str; 3],
         heads: Option<(i64, i64)>,
-        mask: Option<&String>,
+        mask: Option<&str>,
         hide: impl FnOnce(&mut Self, String) -> String,
     ) -> String {
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
-        let (mut key, mut value) = (key.clone(), value.clone());
+        let attribute = |name: &str| attribute(node, name);
+        let (mut key, mut value) = (key.to_owned(), value.to_owned());
         if let Some((queries, keys)) = heads
             && queries != keys
         {
-            let repeated = |w: &mut Self, x: &String| {
+            let repeated = |w: &mut Self, x: &str| {
                 let one = w.integers(&[2]);
                 let wide = w.op("Unsqueeze", &[x, &one]);
-                let copies = vec![&wide; usize::try_from(queries / keys.max(1)).unwrap_or(1)];
+                let copies = vec![wide.as_str(); usize::try_from(queries / keys.max(1)).unwrap_or(1)];
                 let all = w.with("Concat", &copies, vec![int_attribute("axis", 2)]);
                 // [batch, kv, copies, length, size] to [batch, heads, length, size]
                 let moved = w.transposed(&all, &[0, 3, 1, 2, 4]);
@@ -208,7 +209,7 @@ impl Writer<'_> {
     }
 
     /// Masks the scores of keys after their query with -infinity; the last query is aligned with the last key.
-    fn causal(&mut self, scores: &String, query: &String, key: &String) -> String {
+    fn causal(&mut self, scores: &str, query: &str, key: &str) -> String {
         let ones = {
             let shape = self.op("Shape", &[scores]);
             self.with("ConstantOfShape", &[&shape], vec![tensor_attribute("value", &[1], &[1.0])])
