@@ -107,13 +107,10 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
             }
         }
         // The weights are constant, and each row is quantized apart.
-        Op::Opaque(opaque) if contrib::is_own(opaque) && at == 0 && &*opaque.op_type == "MatMulNBits" => {
-            unless(axis + 1 == rank)
-        }
-        Op::Opaque(opaque) if contrib::is_own(opaque) && at == 1 && &*opaque.op_type == "GatherBlockQuantized" => {
-            let named = opaque.attributes.iter().find(|(name, _)| &**name == "gather_axis");
-            match named {
-                None | Some((_, Attribute::Int(0))) => Ok(axis),
+        Op::Opaque(opaque) if at == 0 && contrib::is(opaque, "MatMulNBits") => unless(axis + 1 == rank),
+        Op::Opaque(opaque) if at == 1 && contrib::is(opaque, "GatherBlockQuantized") => {
+            match contrib::attribute(opaque, "gather_axis") {
+                None | Some(Attribute::Int(0)) => Ok(axis),
                 Some(_) => Err(format!("{word} does not look up rows")),
             }
         }

@@ -5,6 +5,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::read::masks;
 use crate::read::numbers::Numbers;
+use crate::read::products::{before_casts, cast_of};
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
 use crate::target::{self, WeightKernels};
@@ -55,7 +56,7 @@ pub(crate) fn remove_narrowing() -> Pass {
     pass.on_graph(|graph, log| {
         for id in graph.schedule() {
             let wide = Value { node: id, result: 0 };
-            let inner = if graph.is_alive(id) { ultimate(graph, wide) } else { wide };
+            let inner = if graph.is_alive(id) { before_casts(graph, wide) } else { wide };
             let is_same = inner != wide && graph.fact(inner).element() == graph.fact(wide).element();
             if is_same && !graph.is_output(wide) && log.may_apply() {
                 let name = graph.value_name(wide).clone();
@@ -111,21 +112,6 @@ fn is_float(graph: &Graph, value: Value) -> bool {
 /// The float operands of a node.
 fn floats_of(graph: &Graph, id: NodeId) -> Vec<Value> {
     graph.operands(id).into_iter().flatten().filter(|operand| is_float(graph, *operand)).collect()
-}
-
-/// Whether it is a cast between types that are converted.
-fn is_float_cast(graph: &Graph, value: Value) -> bool {
-    matches!(graph.op(value), Op::Cast { to, .. } if is_converted(*to))
-        && graph.operand(value.node, 0).is_some_and(|from| is_float(graph, from))
-}
-
-/// The value before casts between floats.
-fn ultimate(graph: &Graph, mut value: Value) -> Value {
-    while is_float_cast(graph, value) {
-        let Some(inner) = graph.operand(value.node, 0) else { break };
-        value = inner;
-    }
-    value
 }
 
 /// The type with another element type, if it is a tensor of floats.
@@ -298,7 +284,7 @@ impl<'c> Converter<'c> {
         let mut types: HashMap<Value, ElementType> = HashMap::new();
         for id in graph.schedule() {
             for (at, operand) in graph.operands(id).into_iter().enumerate() {
-                let Some(inner) = operand.map(|operand| ultimate(graph, operand)) else { continue };
+                let Some(inner) = operand.map(|operand| before_casts(graph, operand)) else { continue };
                 if graph.tensor(inner).is_none() || !is_float(graph, inner) {
                     continue;
                 }
@@ -314,9 +300,9 @@ impl<'c> Converter<'c> {
                 Outputs::All(to) => Some(*to),
                 Outputs::Free => None,
             };
-            let inner = ultimate(graph, output.value);
+            let inner = before_casts(graph, output.value);
             let Some(to) = to.filter(|_| graph.tensor(inner).is_some() && is_float(graph, inner)) else { continue };
-            let is_cast = |user| is_float_cast(graph, Value { node: user, result: 0 });
+            let is_cast = |user| cast_of(graph, Value { node: user, result: 0 }).is_some();
             let is_read_otherwise =
                 |(user, at)| !is_cast(user) && self.operand_type(graph, user, at).is_none_or(|read| read != to);
             if *types.entry(inner).or_insert(to) != to || graph.users(inner).into_iter().any(is_read_otherwise) {
@@ -344,7 +330,7 @@ impl<'c> Converter<'c> {
         };
         let own = graph.fact(output.value).element();
         let casts = self.done.casts;
-        let inner = ultimate(graph, output.value);
+        let inner = before_casts(graph, output.value);
         // Otherwise a tensor in the other type would be inserted that the output cannot be.
         if own == Some(to) && needs_node_between(graph, output.value, inner) {
             return;
@@ -511,7 +497,7 @@ impl<'c> Converter<'c> {
                 if !is_float(graph, operand) {
                     return Some(operand);
                 }
-                let inner = ultimate(graph, operand);
+                let inner = before_casts(graph, operand);
                 // What a body captures is read in the type in which it is computed, unless it is a tensor.
                 let is_captured = || self.plan.captures_narrow(id, at).is_some();
                 let is_computed = graph.tensor(inner).is_none() && is_captured();

@@ -3,9 +3,9 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Report;
 use crate::read::sizes::position;
-use crate::rewrite::{become_op, insert};
+use crate::rewrite::{become_op, first_operands, insert};
 use crate::rule::{Rewritten, Skip};
-use crate::runtime::contrib::{self, is_own};
+use crate::runtime::contrib::{self, int};
 use netwright_ir::tensor::{BlockFormat, Quantized};
 use netwright_ir::{ElementType, Graph, Name, Op, OpKind, OpaqueOp, Tensor, Value};
 
@@ -22,15 +22,9 @@ pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
                 return Err(Skip::NoMatch);
             }
             match graph.op(root).clone() {
-                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "MatMulNBits" => {
-                    product(graph, root, &opaque)
-                }
-                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "GatherBlockQuantized" => {
-                    lookup(graph, root, &opaque)
-                }
-                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "DynamicQuantizeMatMul" => {
-                    dynamic(graph, root)
-                }
+                Op::Opaque(opaque) if contrib::is(&opaque, "MatMulNBits") => product(graph, root, &opaque),
+                Op::Opaque(opaque) if contrib::is(&opaque, "GatherBlockQuantized") => lookup(graph, root, &opaque),
+                Op::Opaque(opaque) if contrib::is(&opaque, "DynamicQuantizeMatMul") => dynamic(graph, root),
                 Op::DequantizeLinear { axis, block_size, output_dtype } => {
                     floats(graph, root, axis, block_size, output_dtype)
                 }
@@ -65,11 +59,6 @@ fn stored_parts(graph: &Graph, root: Value, codes: usize) -> Result<(&Tensor, &T
     let held = |at: usize, what: &str| stored(graph, root, at).ok_or_else(|| missing(what));
     let zeros = graph.operand(root.node, 3).map(|_| held(3, "zero points")).transpose()?;
     Ok((held(codes, "codes")?, held(2, "scales")?, zeros))
-}
-
-fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<i64, Skip> {
-    let found = opaque.attributes.iter().find(|(own, _)| &**own == name);
-    contrib::integer(name, found.map(|(_, value)| value), default)
 }
 
 fn size(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
@@ -318,8 +307,7 @@ fn multiply(graph: &mut Graph, root: Value, operands: [Value; 2], bias: usize) -
 /// `cast(matmul_integer(quantized x, codes, zero of x, zeros)) * (scale of x * scales)` -> `x · w`, and
 /// `cast(gather(codes, indices)) * gather(scales, indices)` -> `gather(w, indices)`
 fn integers(graph: &mut Graph, root: Value) -> Rewritten {
-    let [a, b] = [0, 1].map(|at| graph.operand(root.node, at));
-    let (a, b) = (a.ok_or(Skip::NoMatch)?, b.ok_or(Skip::NoMatch)?);
+    let [a, b] = first_operands(graph, root)?;
     let is_cast = |value: Value| graph.kind(value) == OpKind::Cast;
     let (numbers, scales) = if is_cast(a) { (a, b) } else { (b, a) };
     let source = graph.operand(numbers.node, 0).filter(|_| is_cast(numbers)).ok_or(Skip::NoMatch)?;
@@ -344,9 +332,7 @@ fn integers(graph: &mut Graph, root: Value) -> Rewritten {
             become_op(graph, root, Op::MatMul, &[x, weight], "the weight is in floats, and its other operand too")
         }
         OpKind::Gather => {
-            let (Some(codes), Some(indices)) = (operand(source, 0), operand(source, 1)) else {
-                return Err(Skip::NoMatch);
-            };
+            let [codes, indices] = first_operands(graph, source)?;
             let of = operand(scales, 0).filter(|_| graph.op(scales) == graph.op(source));
             let of = of.filter(|_| operand(scales, 1) == Some(indices)).and_then(held).ok_or(Skip::NoMatch)?;
             let codes = held(codes).filter(|codes| codes.element() == ElementType::I8).ok_or(Skip::NoMatch)?;

@@ -147,7 +147,7 @@ fn why_kept(graph: &Graph, root: Value, quantization: &Quantization) -> Skip {
     // Scales of rows are looked up too.
     let has_rows = tensor.dims().last() != Some(&1);
     let is_reader = |user: NodeId| match graph.node(user).op() {
-        Op::Opaque(kept) => kept.op_type.ends_with("MatMul"),
+        Op::Opaque(opaque) => opaque.op_type.ends_with("MatMul"),
         Op::Gather { .. } => has_rows,
         op => matches!(op.kind(), OpKind::MatMul | OpKind::Gemm | OpKind::Conv | OpKind::Einsum),
     };

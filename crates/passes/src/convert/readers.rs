@@ -113,7 +113,7 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
     match others.first().map(|other| graph.node(*other).op()) {
         None => Ok(readers),
         Some(op) => {
-            let word = if let Op::Opaque(kept) = op { &kept.op_type } else { op.kind().word() };
+            let word = if let Op::Opaque(opaque) = op { &opaque.op_type } else { op.kind().word() };
             Err(Skip::rejected(format!("{word} reads it too, and has no form for quantized weights")))
         }
     }
@@ -163,8 +163,8 @@ fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option
         (&Op::Gemm { alpha, trans_a: false, trans_b, .. }, 1) => {
             (operand(0)?, usize::from(trans_b), alpha, operand(2), Side::Last)
         }
-        (Op::Opaque(kept), 1) => {
-            let (alpha, trans_b) = fused_matmul(kept)?;
+        (Op::Opaque(opaque), 1) => {
+            let (alpha, trans_b) = fused_matmul(opaque)?;
             (operand(0)?, usize::from(trans_b), alpha, None, Side::Last)
         }
         (Op::Conv { auto_pad, group: 1, pads, strides, .. }, 1) => {
@@ -191,9 +191,9 @@ fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option
 
 /// Returns the factor of a FusedMatMul and whether its second operand is transposed; `None` for other operators and if
 /// it does something else to its operands.
-fn fused_matmul(kept: &OpaqueOp) -> Option<(f32, bool)> {
+fn fused_matmul(opaque: &OpaqueOp) -> Option<(f32, bool)> {
     let (mut alpha, mut trans_b) = (1.0, false);
-    for (name, value) in &kept.attributes {
+    for (name, value) in &opaque.attributes {
         match (&**name, value) {
             ("alpha", Attribute::Float(value)) => alpha = *value,
             ("transB", Attribute::Int(value)) => trans_b = *value != 0,
@@ -201,7 +201,7 @@ fn fused_matmul(kept: &OpaqueOp) -> Option<(f32, bool)> {
             _ => return None,
         }
     }
-    (contrib::is_own(kept) && &*kept.op_type == "FusedMatMul").then_some((alpha, trans_b))
+    contrib::is(opaque, "FusedMatMul").then_some((alpha, trans_b))
 }
 
 impl Product {

@@ -1,4 +1,4 @@
-//! The roles of weights, told by what the model does with them.
+//! The roles of weights, which follow from the nodes that read them.
 
 use crate::convert::quantization::WeightRole;
 use crate::convert::readers::Reader;
@@ -52,7 +52,7 @@ fn are_positions(graph: &Graph, indices: Value) -> bool {
 fn is_attention(graph: &Graph, value: Value) -> bool {
     match graph.op(value) {
         Op::Attention { .. } => true,
-        Op::Opaque(kept) => kept.op_type.ends_with("Attention"),
+        Op::Opaque(opaque) => opaque.op_type.ends_with("Attention"),
         Op::MatMul => (0..2).all(|at| graph.operand(value.node, at).is_some_and(|of| is_computed(graph, of))),
         _ => false,
     }

@@ -63,7 +63,7 @@ pub(crate) fn cast_of(graph: &Graph, value: Value) -> Option<Value> {
 
 /// Returns a value before such casts.
 pub(crate) fn before_casts(graph: &Graph, value: Value) -> Value {
-    std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MAX_NODES).last().unwrap_or(value)
+    std::iter::successors(Some(value), |value| cast_of(graph, *value)).last().unwrap_or(value)
 }
 
 /// Returns the last value of a type in a chain of such casts that ends at `value`.

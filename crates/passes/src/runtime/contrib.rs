@@ -26,7 +26,7 @@ pub(crate) const ACCURACY_LEVEL: &str = "accuracy_level";
 /// Returns a product with quantized blocks without its accuracy level, for narrow floats; `None` if it has none.
 pub(crate) fn without_level(op: &Op) -> Option<Op> {
     let Op::Opaque(own) = op else { return None };
-    let is_product = *own.op_type == *"MatMulNBits" && own.attributes.iter().any(|(name, _)| **name == *ACCURACY_LEVEL);
+    let is_product = *own.op_type == *"MatMulNBits" && attribute(own, ACCURACY_LEVEL).is_some();
     is_product.then(|| {
         let mut own = own.clone();
         own.attributes.retain(|(name, _)| **name != *ACCURACY_LEVEL);
@@ -41,6 +41,21 @@ pub(crate) fn integer(name: &str, found: Option<&Attribute>, default: i64) -> Re
         Some(Attribute::Int(value)) => Ok(*value),
         Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
     }
+}
+
+/// Returns the attribute of an operator with a name.
+pub(crate) fn attribute<'o>(opaque: &'o OpaqueOp, name: &str) -> Option<&'o Attribute> {
+    opaque.attributes.iter().find(|(own, _)| **own == *name).map(|(_, value)| value)
+}
+
+/// Returns the value of an integer attribute of an operator, or its default.
+pub(crate) fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<i64, Skip> {
+    integer(name, attribute(opaque, name), default)
+}
+
+/// Whether an operator is the one of the domain with this name.
+pub(crate) fn is(opaque: &OpaqueOp, op_type: &str) -> bool {
+    *opaque.domain == *DOMAIN && *opaque.op_type == *op_type
 }
 
 /// Whether the graph or one of its bodies has an operator of the domain.

@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{cast, insert};
 use crate::rule::{Rewritten, Skip};
-use crate::runtime::contrib::{DOMAIN, integer};
+use crate::runtime::contrib;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
 /// `MatMulNBits(merged heads, codes, scales)` -> `MatMulNBits(cast(cast(merged heads; f64); f32), codes, scales)`
@@ -23,13 +23,10 @@ pub fn separate_merged_heads() -> Pass {
 
 fn separate(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::Opaque(opaque) = graph.op(root) else { return Err(Skip::NoMatch) };
-    if &*opaque.domain != DOMAIN || &*opaque.op_type != "MatMulNBits" {
+    if !contrib::is(opaque, "MatMulNBits") {
         return Err(Skip::NoMatch);
     }
-    let int = |name: &str, default| {
-        let found = opaque.attributes.iter().find(|(own, _)| **own == *name);
-        integer(name, found.map(|(_, value)| value), default)
-    };
+    let int = |name: &str, default| contrib::int(opaque, name, default);
     let (k, size, bits) = (int("K", 0)?, int("block_size", 0)?, int("bits", 4)?);
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     // tract expands other blocks to floats, which it reshapes correctly.

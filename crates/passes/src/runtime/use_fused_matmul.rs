@@ -1,7 +1,7 @@
 //! Writes a product with a transposed constant as ONNX Runtime's FusedMatMul.
 
 use crate::pass::{Exactness, Pass};
-use crate::rewrite::become_op;
+use crate::rewrite::{become_op, first_operands};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -20,9 +20,7 @@ pub fn use_fused_matmul() -> Pass {
 }
 
 fn replace(graph: &mut Graph, root: Value) -> Rewritten {
-    let (Some(x), Some(transposed)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [x, transposed] = first_operands(graph, root)?;
     let is_swap = matches!(graph.op(transposed), Op::Transpose { perm } if perm.as_slice() == [1, 0]);
     let w = graph.operand(transposed.node, 0).filter(|_| is_swap).ok_or(Skip::NoMatch)?;
     let is_matrix = graph.fact(x).rank().is_some_and(|rank| rank > 1);

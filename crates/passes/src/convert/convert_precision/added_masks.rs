@@ -3,10 +3,11 @@
 use super::captured::Captured;
 use super::hidden_rows::{can_shift, hidden_queries};
 use super::kinds::{is_elementwise, is_product, is_structural};
-use super::{Context, is_converted, is_float, is_float_cast, ultimate};
+use super::{Context, is_converted, is_float};
 use crate::read::numbers::Numbers;
+use crate::read::products::{before_casts, cast_of};
 use crate::read::rows::{Hiding, Rows};
-use crate::runtime::contrib::DOMAIN;
+use crate::runtime::contrib;
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -58,13 +59,13 @@ pub(super) fn added_masks(
         if !is_narrow {
             finder.keep(id, mask, rows, context);
         } else if let Some(mask) =
-            mask.filter(|mask| is_float_cast(graph, *mask) && rows.hiding(*mask, 1) == Hiding::ByNumber)
+            mask.filter(|mask| cast_of(graph, *mask).is_some() && rows.hiding(*mask, 1) == Hiding::ByNumber)
         {
             // What an earlier conversion kept in `f32` stays there.
             if let Some(hidden) = hidden_queries(graph, id) {
                 finder.keep_mask(hidden);
             }
-            finder.keep_rows(ultimate(graph, mask), context);
+            finder.keep_rows(before_casts(graph, mask), context);
         }
         for (at, operand) in graph.operands(id).into_iter().enumerate() {
             if let Some(mask) = operand.filter(|_| captured.get(&id).is_some_and(|captured| captured.is_mask(at))) {
@@ -263,7 +264,7 @@ impl Finder<'_> {
         let graph = self.graph;
         let is_narrow = |value: Value| {
             let element = graph.fact(value).element().filter(|element| is_converted(*element));
-            element.is_some_and(|element| element != ElementType::F32) && !is_float_cast(graph, value)
+            element.is_some_and(|element| element != ElementType::F32) && cast_of(graph, value).is_none()
         };
         let mut open = vec![mask];
         while let Some(value) = open.pop() {
@@ -286,7 +287,7 @@ impl Finder<'_> {
                 open.extend(graph.operands(value.node).into_iter().flatten().filter(|value| is_float(graph, *value)));
             }
         }
-        found.retain(|id| !is_float_cast(graph, Value { node: *id, result: 0 }));
+        found.retain(|id| cast_of(graph, Value { node: *id, result: 0 }).is_none());
         found
     }
 }
@@ -319,7 +320,7 @@ fn mask_operand(op: &Op) -> Option<usize> {
     match op {
         Op::ScaledSoftmax { .. } => Some(1),
         Op::Attention { .. } => Some(3),
-        Op::Opaque(opaque) if &*opaque.domain == DOMAIN && &*opaque.op_type == "MultiHeadAttention" => Some(5),
+        Op::Opaque(opaque) if contrib::is(opaque, "MultiHeadAttention") => Some(5),
         op => grouped_mask(op),
     }
 }
@@ -327,7 +328,7 @@ fn mask_operand(op: &Op) -> Option<usize> {
 /// Returns which operand of a `GroupQueryAttention` is the mask.
 pub(super) fn grouped_mask(op: &Op) -> Option<usize> {
     let Op::Opaque(opaque) = op else { return None };
-    (&*opaque.domain == DOMAIN && &*opaque.op_type == "GroupQueryAttention").then_some(10)
+    contrib::is(opaque, "GroupQueryAttention").then_some(10)
 }
 
 /// Whether a softmax of the result is one of scores if an operand has scores.

@@ -1,7 +1,8 @@
 //! What bodies capture, and in which type they read it.
 
+use super::Context;
 use super::plan::{Mode, Plan};
-use super::{Context, is_float_cast};
+use crate::read::products::cast_of;
 use crate::read::rows::{Known, Rows};
 use netwright_ir::{Graph, NodeId, Value};
 use std::cell::RefCell;
@@ -87,7 +88,7 @@ fn readings(body: &Graph, context: &Context<'_>, known: &dyn Fn(Value) -> Option
         while let Some(value) = open.pop() {
             for (user, at) in body.users(value) {
                 let result = Value { node: user, result: 0 };
-                if is_float_cast(body, result) {
+                if cast_of(body, result).is_some() {
                     open.push(result);
                 } else if plan.kept.contains_key(&user) || plan.reads_rows(user, at) || plan.captures_mask(user, at) {
                     return Reading::Mask;

@@ -8,8 +8,9 @@ use super::kinds::{
     is_structural, may_be_mask,
 };
 use super::result_types::{refusal, unknown};
-use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
+use super::{Context, floats_of, is_converted, is_float, tensors};
 use crate::read::numbers::{Numbers, elements};
+use crate::read::products::{before_casts, cast_of};
 use crate::read::rows::{Known, Rows};
 use netwright_ir::op::{Class, ScatterReduction};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Value, ValueType};
@@ -145,7 +146,7 @@ type Own = Option<(String, Option<State>)>;
 
 impl Planner<'_> {
     fn state(&self, value: Value) -> State {
-        self.states.get(&ultimate(self.graph, value).node).copied().unwrap_or(State::Computed)
+        self.states.get(&before_casts(self.graph, value).node).copied().unwrap_or(State::Computed)
     }
 
     fn visit(&mut self, id: NodeId) {
@@ -167,7 +168,7 @@ impl Planner<'_> {
             return;
         }
         // A shape is the same in every type.
-        if is_float_cast(graph, first) || matches!(kind, OpKind::Shape | OpKind::Size) {
+        if cast_of(graph, first).is_some() || matches!(kind, OpKind::Shape | OpKind::Size) {
             return;
         }
         let operands = floats_of(graph, id);
@@ -191,7 +192,7 @@ impl Planner<'_> {
         }
         let (mut mode, state) = self.decide(id, &operands);
         let is_limit = kind == OpKind::Clip && is_bounded(graph, id, self.context);
-        let is_exceeding = |operand: &Value| self.plan.exceeding.contains(&ultimate(graph, *operand).node);
+        let is_exceeding = |operand: &Value| self.plan.exceeding.contains(&before_casts(graph, *operand).node);
         let is_mask = is_mask || is_limit && operands.iter().any(is_exceeding);
         if is_mask && mode == Mode::Narrow {
             mode = Mode::Wide;
@@ -208,7 +209,7 @@ impl Planner<'_> {
         if mode == Mode::Wide {
             let exceeds = is_mask
                 || operands.iter().any(|operand| {
-                    let inner = ultimate(graph, *operand);
+                    let inner = before_casts(graph, *operand);
                     self.plan.exceeding.contains(&inner.node)
                         || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
                 });
@@ -233,7 +234,7 @@ impl Planner<'_> {
         let operands = self.graph.operands(id).into_iter().enumerate();
         let mut data = operands.filter(|(at, _)| kind != OpKind::Attention || *at != MASK).filter_map(|(_, data)| data);
         data.find(|data| {
-            let inner = ultimate(self.graph, *data);
+            let inner = before_casts(self.graph, *data);
             self.plan.exceeding.contains(&inner.node)
                 && is_float(self.graph, inner)
                 && self.graph.tensor(inner).is_none()
@@ -323,7 +324,7 @@ impl Planner<'_> {
 
     /// Whether a constant has numbers outside the range of the narrow type.
     fn exceeds(&self, operand: Value) -> bool {
-        let inner = ultimate(self.graph, operand);
+        let inner = before_casts(self.graph, operand);
         self.graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(self.graph, inner))
     }
 
@@ -335,7 +336,7 @@ impl Planner<'_> {
             return Some(format!("its result reaches {reach:.1e} under calibration"));
         }
         operands.iter().find_map(|operand| {
-            let value = ultimate(graph, *operand);
+            let value = before_casts(graph, *operand);
             Some(format!("its operand {} reaches {:.1e} under calibration", graph.operand_text(value), reach(value)?))
         })
     }
@@ -347,7 +348,7 @@ impl Planner<'_> {
         let (op, kind) = (node.op(), node.op().kind());
         let to = context.to;
         let weights =
-            operands.iter().map(|operand| ultimate(graph, *operand)).filter(|value| graph.tensor(*value).is_some());
+            operands.iter().map(|operand| before_casts(graph, *operand)).filter(|value| graph.tensor(*value).is_some());
         let values = graph.results(id).chain(weights).map(|value| &**graph.value_name(value));
         let names: Vec<&str> = values.chain([node.label()]).collect();
         let mut keepers = context.precision.keepers(&names).map(ToOwned::to_owned).peekable();
@@ -361,7 +362,7 @@ impl Planner<'_> {
         if let Some(why) = refusal(graph, id, context) {
             return Some((why, None));
         }
-        if operands.iter().any(|operand| is_computed_scale(graph, ultimate(graph, *operand))) {
+        if operands.iter().any(|operand| is_computed_scale(graph, before_casts(graph, *operand))) {
             return Some((format!("a scale that is computed loses digits in {to}"), Some(State::Statistic)));
         }
         let first = operands.first().copied();
@@ -414,9 +415,9 @@ impl Planner<'_> {
         if !is_product(kind) && !is_lookup(kind) {
             return None;
         }
-        let bias = graph.operand(id, 2).filter(|_| kind != OpKind::Einsum).map(|bias| ultimate(graph, bias));
+        let bias = graph.operand(id, 2).filter(|_| kind != OpKind::Einsum).map(|bias| before_casts(graph, bias));
         let least = to.least_normal()?;
-        let weights = operands.iter().map(|operand| ultimate(graph, *operand)).filter(|inner| Some(*inner) != bias);
+        let weights = operands.iter().map(|operand| before_casts(graph, *operand)).filter(|inner| Some(*inner) != bias);
         let mut weights = weights.filter_map(|inner| Some((inner, graph.tensor(inner)?)));
         weights.find_map(|(inner, tensor)| {
             // Of most weights, only the first rows are read.
@@ -435,7 +436,7 @@ impl Planner<'_> {
         let kind = graph.node(id).op().kind();
         let state = (!is_product(kind)).then_some(State::Statistic);
         operands.iter().find_map(|operand| {
-            let inner = ultimate(graph, *operand);
+            let inner = before_casts(graph, *operand);
             let tensor = graph.tensor(inner).filter(|tensor| tensor.element() != to)?;
             // Any number of a mask that is outside the range hides; in bf16, the largest of f32 is the largest of bf16.
             let is_limited = if may_be_mask(kind) {
@@ -474,7 +475,7 @@ impl Planner<'_> {
         let to = self.context.to;
         let operands = floats_of(graph, id);
         for operand in &operands {
-            let inner = ultimate(graph, *operand);
+            let inner = before_casts(graph, *operand);
             let Some(tensor) = graph.tensor(inner) else { continue };
             let all = if tensor.count() <= MAX_SEARCHED { elements(tensor).unwrap_or_default() } else { vec![] };
             let vanishes = |number: &f64| *number != 0.0 && to.round(*number) == Some(0.0);
@@ -555,7 +556,7 @@ impl Planner<'_> {
         };
         self.graph.users(value).into_iter().any(|(user, _)| {
             let result = Value { node: user, result: 0 };
-            is_sum(user) || is_float_cast(self.graph, result) && self.is_summed(result)
+            is_sum(user) || cast_of(self.graph, result).is_some() && self.is_summed(result)
         })
     }
 
