@@ -21,6 +21,15 @@ pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Va
     Ok(Value { node: graph.insert(place, op, &operands)?, result: 0 })
 }
 
+/// Returns the first `N` operands of the node that computes a value.
+///
+/// # Errors
+/// [`Skip::NoMatch`] if one of them is absent.
+pub fn first_operands<const N: usize>(graph: &Graph, value: Value) -> Result<[Value; N], Skip> {
+    let operands: Option<Vec<Value>> = graph.operands(value.node).into_iter().take(N).collect();
+    operands.and_then(|operands| operands.try_into().ok()).ok_or(Skip::NoMatch)
+}
+
 /// Whether Squeeze is written with its axes in the opset of a graph: below opset 13, tract requires them.
 pub(crate) fn squeezes_by_axes(graph: &Graph) -> bool {
     graph.dialect().is_some_and(|dialect| dialect.opset < 13)

@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::numbers;
 use crate::read::sizes::{Sizes, same_shape};
-use crate::rewrite::{become_op, cast, element, insert, number};
+use crate::rewrite::{become_op, cast, element, first_operands, insert, number};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
@@ -17,9 +17,7 @@ pub fn choose_masked_scores() -> Pass {
 }
 
 fn choose(graph: &mut Graph, root: Value) -> Rewritten {
-    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [a, b] = first_operands(graph, root)?;
     let is_sum = graph.kind(root) == OpKind::Add;
     let sides = if is_sum { vec![(a, b), (b, a)] } else { vec![(a, b)] };
     for (product, rest) in sides {

@@ -2,7 +2,7 @@
 
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, cast, equal, not, op, where_};
-use crate::rewrite::{become_op, become_value, insert};
+use crate::rewrite::{become_op, become_value, first_operands, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, ElementType, Op, OpKind};
 
@@ -52,9 +52,7 @@ fn sink_negation() -> Rule {
     let summary = "unsqueeze(not(x)) -> not(unsqueeze(x))";
     Rule::new("sink-negation", summary, op(OpKind::Unsqueeze), |graph, found| {
         let root = found.root();
-        let (Some(negated), Some(axes)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [negated, axes] = first_operands(graph, root)?;
         if graph.kind(negated) != OpKind::Not || graph.use_count(negated) != 1 {
             return Err(Skip::NoMatch);
         }

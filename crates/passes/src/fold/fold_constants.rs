@@ -4,7 +4,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::{Match, any, cast, known, mul, op, scalar, transpose};
 use crate::read::sizes::only_element;
 use crate::read::transposes::order;
-use crate::rewrite::{MAX_RECIPE_DEPTH, SMALL, become_op, element, in_memory, keeps_shape};
+use crate::rewrite::{MAX_RECIPE_DEPTH, SMALL, become_op, element, first_operands, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Fact, Graph, Op, OpKind, Shape, Tensor, TensorError, Value};
 
@@ -193,9 +193,7 @@ fn fold_cast_like() -> Rule {
     Rule::new("fold-cast-like", summary, op(OpKind::CastLike), |graph, found| {
         let root = found.root();
         let &Op::CastLike { saturate, round_mode } = graph.op(root) else { return Err(Skip::NoMatch) };
-        let (Some(x), Some(like)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [x, like] = first_operands(graph, root)?;
         let to = element(graph, like)?;
         become_op(graph, root, Op::Cast { to, saturate, round_mode }, &[x], format!("casts to {to}"))
     })

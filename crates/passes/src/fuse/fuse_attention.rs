@@ -6,7 +6,7 @@ mod scores;
 
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
-use crate::rewrite::{become_op, cast, element, insert, unknown};
+use crate::rewrite::{become_op, cast, element, first_operands, insert, unknown};
 use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
@@ -43,9 +43,7 @@ pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
 }
 
 fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
-    let (Some(probabilities), Some(value)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [probabilities, value] = first_operands(graph, root)?;
     let scores = Scores::of(graph, probabilities)?;
     let element = element(graph, root)?;
     if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) {
@@ -64,7 +62,8 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     let (query, key) = (scores.query, key(graph, root, scores.key)?);
     let (batch, heads, lengths) = sizes(graph, query, key, value)?;
     let sizes = [batch, heads, lengths.0, lengths.1];
-    let mut own = element;
+    // The type in which attention is computed: f32 if queries or keys are, or if f16 rounds the masks.
+    let mut wide = element;
     for side in [query, key] {
         let other = self::element(graph, side)?;
         if other != element {
@@ -74,13 +73,13 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
                     "the element type of {name} is {other}, but that of the values is {element}"
                 )));
             }
-            own = other;
+            wide = other;
         }
     }
-    let mask = match mask::additive(graph, root, &scores, kernel, &sizes, own) {
-        Err(_) if own == ElementType::F16 && !kernel.wide_sums => {
-            own = ElementType::F32;
-            mask::additive(graph, root, &scores, kernel, &sizes, own)?
+    let mask = match mask::additive(graph, root, &scores, kernel, &sizes, wide) {
+        Err(_) if wide == ElementType::F16 && !kernel.wide_sums => {
+            wide = ElementType::F32;
+            mask::additive(graph, root, &scores, kernel, &sizes, wide)?
         }
         mask => mask?,
     };
@@ -98,18 +97,18 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
         right_window_size: -1,
         scale: Some(scale),
         softcap: scores.softcap,
-        softmax_precision: scores.precision.filter(|_| own == element),
+        softmax_precision: scores.precision.filter(|_| wide == element),
     };
     let mut operands: Vec<Value> = [query, key, value].into_iter().chain(mask).collect();
     let with = if mask.is_some() { " and a mask" } else { "" };
-    if own != element {
+    if wide != element {
         for operand in &mut operands[..3] {
-            if self::element(graph, *operand)? != own {
-                *operand = insert(graph, root, "wide", cast(own), &[*operand])?;
+            if self::element(graph, *operand)? != wide {
+                *operand = insert(graph, root, "wide", cast(wide), &[*operand])?;
             }
         }
         let attention = insert(graph, root, "attention", attention, &operands)?;
-        let note = format!("attention in {own} with the scale {scale:?}{with}");
+        let note = format!("attention in {wide} with the scale {scale:?}{with}");
         return become_op(graph, root, cast(element), &[attention], note);
     }
     become_op(graph, root, attention, &operands, format!("attention with the scale {scale:?}{with}"))

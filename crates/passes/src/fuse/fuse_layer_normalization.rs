@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::normalized::normalize;
 use crate::read::sizes::same_shape;
-use crate::rewrite::{become_op, expect_alone, keeps_shape};
+use crate::rewrite::{become_op, expect_alone, first_operands, keeps_shape};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, OpKind, Value};
 
@@ -28,9 +28,7 @@ pub fn fuse_layer_normalization() -> Pass {
 }
 
 fn fold_bias(graph: &mut Graph, root: Value) -> Rewritten {
-    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [a, b] = first_operands(graph, root)?;
     let is_norm = |value: Value| graph.kind(value) == OpKind::LayerNormalization && value.result == 0;
     let (norm, bias) = if is_norm(a) { (a, b) } else { (b, a) };
     let operands: Vec<Value> = graph.operands(norm.node).into_iter().flatten().collect();

@@ -5,7 +5,7 @@ mod pairs;
 
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{position, same_shape};
-use crate::rewrite::{become_op, expect_alone, insert, number_list};
+use crate::rewrite::{become_op, expect_alone, first_operands, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use caches::{Columns, Heads};
 use netwright_ir::{Dim, Graph, Op, OpKind, Value};
@@ -31,8 +31,7 @@ pub fn fuse_rotary_embedding() -> Pass {
 
 /// Fuses `x * cos + concat(-x2, x1) * sin`.
 fn whole(graph: &mut Graph, root: Value) -> Rewritten {
-    let [a, b] = [0, 1].map(|at| graph.operand(root.node, at));
-    let (Some(a), Some(b)) = (a, b) else { return Err(Skip::NoMatch) };
+    let [a, b] = first_operands(graph, root)?;
     for (straight, turned) in [(a, b), (b, a)] {
         let (Some(straight_sides), Some(turned_sides)) = (factors(graph, straight), factors(graph, turned)) else {
             return Err(Skip::NoMatch);

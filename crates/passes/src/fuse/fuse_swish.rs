@@ -4,7 +4,7 @@ use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::{Region, number, uncast};
 use crate::read::sizes::same_shape;
-use crate::rewrite::become_op;
+use crate::rewrite::{become_op, first_operands};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
@@ -38,9 +38,7 @@ struct Gate {
 }
 
 fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
-    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [a, b] = first_operands(graph, root)?;
     let gates = match graph.kind(root) {
         OpKind::Div => vec![by_exponential(graph, a, b)],
         _ => vec![by_sigmoid(graph, a, b), by_sigmoid(graph, b, a), by_inverse(graph, a, b), by_inverse(graph, b, a)],

@@ -4,7 +4,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::chain;
 use crate::read::transposes::{keeps_rows, merged, order};
-use crate::rewrite::{become_op, insert};
+use crate::rewrite::{become_op, first_operands, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::OpKind;
 use netwright_ir::op::Class;
@@ -43,9 +43,7 @@ fn join_transposes() -> Rule {
         if graph.kind(root).class() != Class::Broadcasting || graph.operands(root.node).len() != 2 {
             return Err(Skip::NoMatch);
         }
-        let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [a, b] = first_operands(graph, root)?;
         let (Some(left), Some(right)) = (order(graph, a), order(graph, b)) else { return Err(Skip::NoMatch) };
         if left != right || a == b || graph.use_count(a) != 1 || graph.use_count(b) != 1 {
             return Err(Skip::NoMatch);

@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::{keeps_rows, order};
-use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, number_list};
+use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, first_operands, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
@@ -27,9 +27,7 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b } = graph.op(product) else {
         return Err(Skip::NoMatch);
     };
-    let (Some(flat), Some(w)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [flat, w] = first_operands(graph, product)?;
     if graph.kind(flat) != OpKind::Reshape {
         return Err(Skip::NoMatch);
     }

@@ -1,7 +1,7 @@
 //! Decomposes RMS normalizations for opsets that do not have them.
 
 use crate::pass::{Exactness, Pass};
-use crate::rewrite::{become_op, cast, element, insert, number, unknown};
+use crate::rewrite::{become_op, cast, element, first_operands, insert, number, unknown};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
@@ -17,9 +17,7 @@ pub fn decompose_rms_normalization() -> Pass {
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::RMSNormalization { axis, epsilon, stash_type } = graph.op(root) else { return Err(Skip::NoMatch) };
-    let (Some(x), Some(weight)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [x, weight] = first_operands(graph, root)?;
     let statistics = Statistics { axis, epsilon, stash_type };
     let wide = statistics.widen(graph, root, x)?;
     let (normalized, _) = statistics.normalize(graph, root, x, wide)?;

@@ -48,7 +48,7 @@ enum Part {
 }
 
 impl Part {
-    /// Whether the part is told by the places along the last two axes.
+    /// Whether the indices along the last two axes decide which elements are in the part.
     fn is_of_places(self) -> bool {
         matches!(self, Self::Later | Self::Own)
     }

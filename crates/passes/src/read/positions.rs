@@ -6,17 +6,17 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Tensor, Value};
 /// The maximum number of operators between a Range and a value that holds its numbers.
 const MAX_STEPS: usize = 24;
 
-/// What the elements of a value count.
+/// How a value counts along an axis: the element at index `i` of the axis is `first + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// The axis, counted from the last, which is 0.
+    /// The axis, counted from the last one, which is 0.
     pub(crate) axis: usize,
     /// The first number.
     pub(crate) first: Dim,
 }
 
 impl Count {
-    /// Returns what a value counts, if each element is its place along an axis and a number.
+    /// Returns how a value counts, if each element is its index along an axis plus a number.
     pub(crate) fn of(graph: &Graph, value: Value) -> Option<Self> {
         Self::within(graph, value, MAX_STEPS)
     }

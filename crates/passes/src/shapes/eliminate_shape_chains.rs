@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{Sizes, constant_shape, count, inserted_axes, may_be_partial, sliced_shape};
-use crate::rewrite::{become_op, become_value, number_list};
+use crate::rewrite::{become_op, become_value, first_operands, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Value};
 
@@ -80,9 +80,7 @@ const MAX_STEPS: usize = 16;
 
 /// Reshapes to a constant shape, or replaces a chain of nodes that keep the order of elements with an Unsqueeze.
 fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
-    let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [x, shape] = first_operands(graph, root)?;
     if graph.tensor(shape).is_some() {
         return Err(Skip::NoMatch);
     }
@@ -121,9 +119,7 @@ fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec
 
 /// Expands to a shape that names only the axes that change.
 fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
-    let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [x, shape] = first_operands(graph, root)?;
     let from = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
     let requested = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
     let rank = requested.len();
@@ -143,8 +139,7 @@ fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
 
 /// Rewrites `range(a, b) + c` to `range(a + c, b + c)`.
 fn shift_range(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
-    let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
-    let [Some(a), Some(b)] = operands else { return Err(Skip::NoMatch) };
+    let [a, b] = first_operands(graph, root)?;
     let (range, by) = if graph.kind(a) == OpKind::Range { (a, b) } else { (b, a) };
     let fact = graph.fact(range);
     if graph.kind(range) != OpKind::Range || graph.use_count(range) != 1 || fact.element() != Some(ElementType::I64) {

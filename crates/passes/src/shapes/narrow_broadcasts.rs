@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{is_defined, position};
-use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
+use crate::rewrite::{SMALL, first_operands, insert, needs_node_between, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::Class;
 use netwright_ir::{Dim, ElementType, Graph, HashMap, HashSet, NodeId, Op, OpKind, Tensor, TensorType, Value};
@@ -125,9 +125,7 @@ fn drop_expand(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
 
 /// Drops leading axes of size 1 that an Unsqueeze inserts.
 fn drop_axes(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
-    let (Some(x), Some(axes)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [x, axes] = first_operands(graph, root)?;
     let shape = graph.shape(root).ok_or(Skip::NoMatch)?;
     let (axes, rank) = (graph.fact(axes).known_elements().ok_or(Skip::NoMatch)?, shape.len());
     let mut axes = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<Vec<_>>>().ok_or(Skip::NoMatch)?;
@@ -153,9 +151,7 @@ fn drop_axes(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
 }
 
 fn drop_and(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
-    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
+    let [a, b] = first_operands(graph, root)?;
     for (condition, other) in [(a, b), (b, a)] {
         if is_always_true(graph, condition) && suffices(graph, root, other, need) {
             return replace(graph, root, other, "dropped: the other operand is always true");

@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::sizes::{position, same_shape};
-use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
+use crate::rewrite::{become_op, become_value, first_operands, insert, keeps_shape, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
@@ -25,7 +25,7 @@ const MAX_STEPS: usize = 16;
 
 /// An integer tensor that is a size plus multiples of vectors of consecutive numbers, each along its own axis.
 #[derive(Clone, Debug)]
-struct Count {
+struct Affine {
     start: Dim,
     terms: Vec<Term>,
     rank: usize,
@@ -55,53 +55,53 @@ fn single(graph: &Graph, value: Value) -> Option<Dim> {
     }
 }
 
-/// Reads an integer tensor as a [`Count`]. The depth of its recursion is bounded by `steps`.
-fn count(graph: &Graph, value: Value, steps: usize) -> Option<Count> {
+/// Reads an integer tensor as an [`Affine`]. The depth of its recursion is bounded by `steps`.
+fn affine(graph: &Graph, value: Value, steps: usize) -> Option<Affine> {
     let rank = graph.fact(value).rank()?;
     if let Some(start) = single(graph, value) {
-        return Some(Count { start, terms: vec![], rank });
+        return Some(Affine { start, terms: vec![], rank });
     }
     let steps = steps.checked_sub(1)?;
     let operand = |at| graph.operand(value.node, at);
-    let of = |at| count(graph, operand(at)?, steps);
+    let of = |at| affine(graph, operand(at)?, steps);
     match graph.op(value) {
         Op::Range if single(graph, operand(2)?)? == Dim::Known(1) => {
             let first = single(graph, operand(0)?)?;
             let size = graph.shape(value)?.first()?.clone();
             let term = Term { axis: 0, factor: Dim::Known(1), vector: value, first, size };
-            Some(Count { start: Dim::Known(0), terms: vec![term], rank })
+            Some(Affine { start: Dim::Known(0), terms: vec![term], rank })
         }
         Op::Unsqueeze => {
-            let mut count = of(0)?;
+            let mut sum = of(0)?;
             let axes = graph.fact(operand(1)?).known_elements()?;
             let inserted: Vec<usize> = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<_>>()?;
             // The axis of the result for each axis of the operand.
             let places: Vec<usize> = (0..rank).filter(|axis| !inserted.contains(axis)).collect();
-            for term in &mut count.terms {
-                term.axis = rank - 1 - places.get(count.rank.checked_sub(term.axis + 1)?)?;
+            for term in &mut sum.terms {
+                term.axis = rank - 1 - places.get(sum.rank.checked_sub(term.axis + 1)?)?;
             }
-            Some(Count { rank, ..count })
+            Some(Affine { rank, ..sum })
         }
         // Axes are aligned from the last.
-        Op::Expand => Some(Count { rank, ..of(0)? }),
+        Op::Expand => Some(Affine { rank, ..of(0)? }),
         Op::Add => {
             let (mut left, right) = (of(0)?, of(1)?);
             left.start = left.start.plus(&right.start);
             left.terms.extend(right.terms);
-            Some(Count { rank, ..left })
+            Some(Affine { rank, ..left })
         }
         Op::Mul => {
             let (left, right) = (of(0)?, of(1)?);
-            let (mut count, factor) = match (left.terms.is_empty(), right.terms.is_empty()) {
+            let (mut sum, factor) = match (left.terms.is_empty(), right.terms.is_empty()) {
                 (_, true) => (left, right.start),
                 (true, _) => (right, left.start),
                 _ => return None,
             };
-            count.start = count.start.times(&factor);
-            for term in &mut count.terms {
+            sum.start = sum.start.times(&factor);
+            for term in &mut sum.terms {
                 term.factor = term.factor.times(&factor);
             }
-            Some(Count { rank, ..count })
+            Some(Affine { rank, ..sum })
         }
         _ => None,
     }
@@ -115,9 +115,7 @@ fn is_all(term: &Term, size: &Dim) -> bool {
 fn drop_integer_zero() -> Rule {
     Rule::new("drop-integer-zero", "x + 0 -> x, for integers", op(OpKind::Add), |graph, found| {
         let root = found.root();
-        let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [a, b] = first_operands(graph, root)?;
         for (zero, x) in [(a, b), (b, a)] {
             if single(graph, zero) == Some(Dim::Known(0)) && keeps_shape(graph, x, zero) {
                 return become_value(graph, root, x, "dropped: it adds 0");
@@ -131,16 +129,14 @@ fn drop_gather_of_all() -> Rule {
     Rule::new("drop-gather-of-all", "gather(x, range(0, n)) -> x, of n", op(OpKind::Gather), |graph, found| {
         let root = found.root();
         let &Op::Gather { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
-        let (Some(x), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [x, indices] = first_operands(graph, root)?;
         let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
         let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
-        let count = count(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
+        let sum = affine(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
         // A vector of size 1 that is broadcast repeats one index.
         let is_whole = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
-        match count.terms.as_slice() {
-            [term] if is_whole && count.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
+        match sum.terms.as_slice() {
+            [term] if is_whole && sum.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
                 become_value(graph, root, x, "dropped: it gathers all elements in order")
             }
             _ => Err(Skip::NoMatch),
@@ -184,9 +180,7 @@ fn gather_columns_of_flat() -> Rule {
     Rule::new("gather-columns-of-flat", summary, op(OpKind::Gather), |graph, found| {
         let root = found.root();
         let Op::Gather { axis: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
-        let (Some(flat), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [flat, indices] = first_operands(graph, root)?;
         let matrix = graph.operand(flat.node, 0).filter(|_| graph.kind(flat).keeps_order()).ok_or(Skip::NoMatch)?;
         let (Some(shape), Some(flat)) = (graph.shape(matrix), graph.shape(flat)) else {
             return Err(Skip::NoMatch);
@@ -198,12 +192,12 @@ fn gather_columns_of_flat() -> Rule {
         if all.same(&height.times(width)) != Some(true) || ones.iter().any(|dim| *dim != Dim::Known(1)) {
             return Err(Skip::NoMatch);
         }
-        let mut count = count(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
-        for term in &mut count.terms {
+        let mut sum = affine(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
+        for term in &mut sum.terms {
             term.axis += trailing;
         }
-        match count.terms.as_slice() {
-            [a, b] if count.start == Dim::Known(0) => {
+        match sum.terms.as_slice() {
+            [a, b] if sum.start == Dim::Known(0) => {
                 let (rows, columns) = if is_plain(a) { (b, a) } else { (a, b) };
                 if !is_plain(columns) || rows.factor.same(width) != Some(true) || !is_all(rows, height) {
                     return Err(Skip::NoMatch);
@@ -220,9 +214,7 @@ fn gather_columns_of_pairs() -> Rule {
     Rule::new("gather-columns-of-pairs", summary, op(OpKind::GatherND), |graph, found| {
         let root = found.root();
         let Op::GatherND { batch_dims: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
-        let (Some(matrix), Some(pairs)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [matrix, pairs] = first_operands(graph, root)?;
         let shape = graph.shape(matrix).ok_or(Skip::NoMatch)?.to_vec();
         let rank = graph.fact(pairs).rank().ok_or(Skip::NoMatch)?;
         let along_last = matches!(graph.op(pairs), Op::Concat { axis } if position(*axis, rank) == rank.checked_sub(1));
@@ -232,9 +224,9 @@ fn gather_columns_of_pairs() -> Rule {
         // Each part is one index of the pair, so its last axis has size 1.
         let counted = |part: Value| -> Option<Term> {
             let last = graph.shape(part)?.last()?;
-            let count = count(graph, part, MAX_STEPS).filter(|_| *last == Dim::Known(1))?;
-            match count.terms.as_slice() {
-                [term] if is_plain(term) && count.start == Dim::Known(0) => {
+            let sum = affine(graph, part, MAX_STEPS).filter(|_| *last == Dim::Known(1))?;
+            match sum.terms.as_slice() {
+                [term] if is_plain(term) && sum.start == Dim::Known(0) => {
                     Some(Term { axis: term.axis.checked_sub(1)?, ..term.clone() })
                 }
                 _ => None,

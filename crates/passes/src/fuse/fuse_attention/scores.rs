@@ -1,7 +1,7 @@
 //! Traces attention probabilities back to queries and keys.
 
 use crate::read::sizes::{position, same_shape};
-use crate::rewrite::expect_alone;
+use crate::rewrite::{expect_alone, first_operands};
 use crate::rule::{Skip, says_why};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
@@ -88,9 +88,7 @@ impl Scores {
         if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
             return Err(Skip::rejected("the axis of the softmax is not that of the keys"));
         }
-        let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
+        let [query, key] = first_operands(graph, product)?;
         let mut found = Self { query, key, scale, softcap: 0.0, masks, precision, guarded: guard.is_some() };
         found.read_path(graph, &path)?;
         if let Some(guarded) = guard.and_then(|guard| guard.mask)
