@@ -102,7 +102,7 @@ const CASES: [(&str, &str); 14] = [
          return %turned",
     ),
     (
-        "number_that_vanishes",
+        "constant_rounded_to_0",
         "%size = abs %x : f32[b, s, 4]
          %least = max %size, 1e-12 : f32[b, s, 4]
          %y = div %x, %least : f32[b, s, 4]
@@ -119,7 +119,7 @@ const CASES: [(&str, &str); 14] = [
          return %y",
     ),
     (
-        "cast_that_is_there",
+        "cast_in_the_model",
         "%h = relu %x : f32[b, s, 4]
          %narrow = cast %h {to = f16} : f16[b, s, 4]
          %t = tanh %narrow : f16[b, s, 4]
@@ -765,7 +765,7 @@ fn types_of_inputs_and_outputs() {
     let cache = to(f16).with_io_type_of("^(past|present)", f16).unwrap_or_else(|error| panic!("{error}"));
     check("cache_in_f16", cache, &original);
     let all = to(f16).with_io_type(f16).and_then(|all| all.with_io_type_of("^y$", ElementType::F32));
-    check("all_but_one_in_f16", all.unwrap_or_else(|error| panic!("{error}")), &original);
+    check("one_output_in_f32", all.unwrap_or_else(|error| panic!("{error}")), &original);
     let kept = to(f16).with_kept_f32("^y$").unwrap_or_else(|error| panic!("{error}"));
     check("kept_as_requested", kept, &original);
 }

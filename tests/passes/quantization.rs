@@ -294,7 +294,7 @@ fn proofs_do_not_judge_conversions() {
 
 /// What `--dequantize` and the operators of ONNX Runtime make of nodes that Netwright does not write itself.
 #[test]
-fn quantized_models_of_others() {
+fn models_quantized_by_other_tools() {
     let codes = "%c = parameter fill(3) : i8[64, 96]";
     let dynamic = |scales: &str| {
         format!(
@@ -368,7 +368,7 @@ fn quantized_models_of_others() {
             writeln!(text, "{case}, dequantize = {dequantize}\n{}{declined}{kept}", model.graph).expect("text grows");
         }
     }
-    snapshot("passes", "models_of_others@dequantize-weights", &text);
+    snapshot("passes", "quantized_by_other_tools@dequantize-weights", &text);
 }
 
 /// The factor of a bias does not concern the weight.

@@ -13,7 +13,7 @@ fn check(cases: &[(&str, &str, &str)]) {
 fn resolve_sequences() {
     check(&[
         (
-            "elements_of_a_construct",
+            "sequence_elements",
             "%s = sequence_construct %x, %y : sequence(f32[b, h, q, k])
              %a = sequence_at %s, 1 : f32[b, h, q, k]
              %b = sequence_at %s, -2 : f32[b, h, q, k]
@@ -27,7 +27,7 @@ fn resolve_sequences() {
              return %d",
         ),
         (
-            "joins",
+            "sequence_concatenated",
             "%s = sequence_construct %x, %y : sequence(f32[b, h, q, k])
              %a = concat_from_sequence %s {axis = -1} : f32[b, h, q, ?]
              %b = concat_from_sequence %s {axis = -1, new_axis = true} : f32[b, h, q, k, ?]

@@ -504,7 +504,7 @@ fn share_cache() {
             format!("{body}\n{outputs}").replace("less_or_equal", "greater_or_equal"),
         ),
         (
-            "cache_that_is_read",
+            "cache_has_another_use",
             inputs.to_owned(),
             format!("{body}\n%z = exp %key : f32[b, 1, p + s, 8]\n{outputs}, %z"),
         ),

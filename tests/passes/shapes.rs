@@ -118,7 +118,7 @@ fn narrow_broadcasts() {
             ),
             (
                 // One of two that are widened must stay wide.
-                "nothing_else_is_wide",
+                "both_operands_expanded",
                 "%c = cast %m {to = f32} : f32[b, k]
                  %u = unsqueeze %c, [1, 2] : f32[b, 1, 1, k]
                  %n = shape %s : i64[4]
@@ -563,7 +563,7 @@ fn sink_transposes() {
         "sink-transposes",
         &[
             (
-                "meet",
+                "transposes_merge",
                 "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
                  %a = mul %t, 0.5 : f32[b, q, 4, k]
                  %e = exp %a : f32[b, q, 4, k]
@@ -571,7 +571,7 @@ fn sink_transposes() {
                  return %u",
             ),
             (
-                "meet_beyond_other_operators",
+                "transposes_merge_across_operators",
                 "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
                  %a = round %t : f32[b, q, 4, k]
                  %g = greater %a, 0.5 : bool[b, q, 4, k]
@@ -579,7 +579,7 @@ fn sink_transposes() {
                  return %u",
             ),
             (
-                "join",
+                "both_operands_transposed",
                 "%e = exp %s : f32[b, 4, q, k]
                  %t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
                  %u = transpose %e {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
@@ -587,7 +587,7 @@ fn sink_transposes() {
                  return %a",
             ),
             (
-                "join_to_compare",
+                "both_operands_of_a_comparison_transposed",
                 "%e = exp %s : f32[b, 4, q, k]
                  %t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
                  %u = transpose %e {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
@@ -633,7 +633,7 @@ fn slice_packed_axis() {
         &[
             (
                 // As torchvision and torch.nn pack them.
-                "parts_in_front",
+                "packed_axis_first",
                 "%n = shape %ids : i64[2]
                  %o = concat [1], %n, [2, 16] {axis = 0} : i64[5]
                  %r = reshape %x, %o : f32[1, b, q, 2, 16]
@@ -694,7 +694,7 @@ fn slice_packed_axis() {
         return %a
     }";
     let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
-    check_diff("place_that_is_not_there", "slice-packed-axis", graph);
+    check_diff("packed_index_out_of_range", "slice-packed-axis", graph);
 }
 
 #[test]
