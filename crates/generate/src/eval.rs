@@ -93,7 +93,7 @@ impl Evaluator {
         } else if graph.is_masked(options.as_ref()) {
             let help = "use the tokenizer with which the model was trained";
             let mask = ["[MASK]", "<mask>"].iter().find_map(|mask| text.token(mask));
-            Evaluated::MaskedTokens { mask: mask.ok_or_else(|| refused(&graph, "its tokenizer has no mask", help))? }
+            Evaluated::MaskedTokens { mask: mask.ok_or_else(|| graph.unfit("its tokenizer has no mask", help))? }
         } else {
             Evaluated::NextTokens
         };
@@ -251,14 +251,10 @@ fn graph(path: &Path, runtime: &Runtime) -> Result<Graph, GenerateError> {
     let (graph, _) = Graph::decoder(&parts.decoder, runtime)?;
     if parts.encoder.is_some() || !graph.has(Role::Tokens) {
         let help = "choose a decoder, a masked language model or an embedding model";
-        return Err(refused(&graph, "it does not read a single text", help));
+        return Err(graph.unfit("it does not read a single text", help));
     }
     if !graph.has_output(EMBEDDING) && !graph.has_output(STATES) {
         graph.expect_output(LOGITS, "build the model with --task text-generation, fill-mask or feature-extraction")?;
     }
     Ok(graph)
-}
-
-fn refused(graph: &Graph, cause: &str, help: &'static str) -> GenerateError {
-    GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help }
 }

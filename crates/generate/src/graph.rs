@@ -72,7 +72,7 @@ impl Graph {
             let cause = format!("its input `{BRANCH}` is one of a merged decoder");
             let help =
                 "name the folder that holds decoder_model_merged.onnx, and encoder_model.onnx if it has an encoder";
-            return Err(GenerateError::Interface { file: graph.name, cause, help });
+            return Err(graph.unfit(cause, help));
         }
         Ok(graph)
     }
@@ -129,6 +129,11 @@ impl Graph {
         self.outputs.iter().any(|port| port.name == output)
     }
 
+    /// Returns the error that the graph cannot be used.
+    pub(crate) fn unfit(&self, cause: impl Into<String>, help: &'static str) -> GenerateError {
+        GenerateError::Interface { file: self.name.clone(), cause: cause.into(), help }
+    }
+
     /// Returns an error if the graph has no output of this name with a vector for each token.
     pub(crate) fn expect_output(&self, output: &str, help: &'static str) -> Result<(), GenerateError> {
         let port = self.outputs.iter().find(|port| port.name == output);
@@ -142,7 +147,7 @@ impl Graph {
                 format!("it has no output `{output}`, only {}", outputs.join(", "))
             }
         };
-        Err(GenerateError::Interface { file: self.name.clone(), cause, help })
+        Err(self.unfit(cause, help))
     }
 
     /// Returns the number of tokens for which a cache of fixed length has room; `None` if the cache grows.
@@ -160,11 +165,10 @@ impl Graph {
         let shape = port.ty.as_ref().and_then(|ty| ty.shape.as_ref());
         let size = |axis: usize| shape.and_then(|shape| shape.get(axis)?.known()).and_then(|size| size.try_into().ok());
         let (Some(heads), Some(width), Some(4)) = (size(1), size(3), shape.map(|shape| shape.len())) else {
-            return Err(GenerateError::Interface {
-                file: self.name.clone(),
-                cause: format!("the heads and the width of `{}` are not declared", port.name),
-                help: "write the shape [batch, heads, past, width] of the past into the model",
-            });
+            return Err(self.unfit(
+                format!("the heads and the width of `{}` are not declared", port.name),
+                "write the shape [batch, heads, past, width] of the past into the model",
+            ));
         };
         let element = port.ty.as_ref().map_or(ElementType::F32, |ty| ty.element);
         Ok(Array::zeros(element, [rows, heads, self.room().unwrap_or(0), width])?)

@@ -126,11 +126,7 @@ impl Model {
         model.check()?;
         let options = ConfigFile::open(files::folder(path).join("config.json"))?;
         if model.first.is_masked(options.as_ref()) {
-            return Err(GenerateError::Interface {
-                file: model.first.name,
-                cause: "it predicts masked tokens, not next ones".to_owned(),
-                help: "choose a decoder",
-            });
+            return Err(model.first.unfit("it predicts masked tokens, not next ones", "choose a decoder"));
         }
         match options {
             Some(options) => model.with_positions(&options),
@@ -141,14 +137,11 @@ impl Model {
     fn check(&self) -> Result<(), GenerateError> {
         let help = "build the model with --task text-generation, or choose a decoder";
         self.first.expect_output(LOGITS, help)?;
-        let refused = |graph: &Graph, cause: &str, help| {
-            Err(GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help })
-        };
         if !self.first.has(Role::Tokens) {
-            return refused(&self.first, "it has no input `input_ids`", help);
+            return Err(self.first.unfit("it has no input `input_ids`", help));
         }
         if self.first.has(Role::Types) {
-            return refused(&self.first, "input `token_type_ids` is not one of a decoder", help);
+            return Err(self.first.unfit("input `token_type_ids` is not one of a decoder", help));
         }
         if let Some(later) = &self.later {
             later.expect_output(LOGITS, help)?;
@@ -158,17 +151,16 @@ impl Model {
             for graph in std::iter::once(&self.first).chain(&self.later) {
                 if let Some(past) = graph.pasts().find(|past| !graph.extends(&past.name)) {
                     let help = "export the model again with its KV cache as outputs";
-                    return refused(graph, &format!("`{}` has no output that extends it", past.name), help);
+                    return Err(graph.unfit(format!("`{}` has no output that extends it", past.name), help));
                 }
             }
         }
         match &self.encoder {
             Some(encoder) => encoder.expect_output(STATES, "build the encoder and the decoder into one folder"),
-            None if self.first.has(Role::Memory) => refused(
-                &self.first,
+            None if self.first.has(Role::Memory) => Err(self.first.unfit(
                 "it reads the states of an encoder, which is not there",
                 "name the folder that holds encoder_model.onnx too",
-            ),
+            )),
             None => Ok(()),
         }
     }
@@ -233,11 +225,7 @@ impl Model {
         let (prompts, sources, memory, source_mask) = match (input, &self.encoder) {
             (Input::Tokens(prompts), None) => (prompts.clone(), vec![], None, vec![]),
             (Input::Tokens(_), Some(encoder)) if encoder.has(Role::Features) => {
-                return Err(GenerateError::Interface {
-                    file: encoder.name.clone(),
-                    cause: "it reads audio, not tokens".to_owned(),
-                    help: "pass an audio file with --audio FILE.wav",
-                });
+                return Err(encoder.unfit("it reads audio, not tokens", "pass an audio file with --audio FILE.wav"));
             }
             (Input::Tokens(sources), Some(encoder)) => {
                 let (sources, mask) = padded_right(sources, pad);
@@ -252,11 +240,7 @@ impl Model {
                 (prompts.clone(), vec![], Some(memory), vec![])
             }
             (Input::Features(..), None) => {
-                return Err(GenerateError::Interface {
-                    file: self.first.name.clone(),
-                    cause: "it has no encoder for audio".to_owned(),
-                    help: "pass a text with --prompt",
-                });
+                return Err(self.first.unfit("it has no encoder for audio", "pass a text with --prompt"));
             }
         };
         let prompt = longest(&prompts);
@@ -268,11 +252,10 @@ impl Model {
         }
         let padding: Vec<usize> = prompts.iter().map(|tokens| prompt - tokens.len()).collect();
         if padding.iter().any(|padding| *padding > 0) && !self.first.has(Role::Mask) {
-            return Err(GenerateError::Interface {
-                file: self.first.name.clone(),
-                cause: "prompts of different lengths need padding, and it has no input `attention_mask`".to_owned(),
-                help: "generate from one prompt at a time",
-            });
+            return Err(self.first.unfit(
+                "prompts of different lengths need padding, and it has no input `attention_mask`",
+                "generate from one prompt at a time",
+            ));
         }
         let filled = |(tokens, padding): (&Vec<u32>, &usize)| [&vec![pad; *padding][..], tokens].concat();
         let mut state = State {
@@ -304,11 +287,7 @@ impl Model {
 
     fn encode_audio(encoder: &Graph, features: &Array) -> Result<Resident, GenerateError> {
         let Some(port) = encoder.port(Role::Features) else {
-            return Err(GenerateError::Interface {
-                file: encoder.name.clone(),
-                cause: "it reads tokens, not audio".to_owned(),
-                help: "pass a text with --prompt",
-            });
+            return Err(encoder.unfit("it reads tokens, not audio", "pass a text with --prompt"));
         };
         Ok(encoder.run(vec![(&port.name, encoder.session.resident(features.clone())?)], STATES)?.0)
     }

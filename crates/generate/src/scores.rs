@@ -12,7 +12,7 @@ pub struct Context<'a> {
     pub padding: usize,
     /// The number of tokens of the prompt, with its padding.
     pub prompt: usize,
-    /// The maximal number of tokens.
+    /// The maximum number of tokens.
     pub max_length: usize,
     /// The tokens of the source; empty for decoders without an encoder.
     pub source: &'a [u32],

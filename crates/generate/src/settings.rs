@@ -13,10 +13,10 @@ use crate::{GenerateError, Timestamps};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximal number of tokens, with the prompt; [`max_new_tokens`](Self::max_new_tokens) takes precedence. Without
+    /// The maximum number of tokens, with the prompt; [`max_new_tokens`](Self::max_new_tokens) takes precedence. Without
     /// both, 20 tokens are generated.
     pub max_length: Option<usize>,
-    /// The maximal number of new tokens.
+    /// The maximum number of new tokens.
     pub max_new_tokens: Option<usize>,
     /// The number of tokens, with the prompt, before which no end token is chosen.
     pub min_length: usize,
@@ -121,7 +121,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the maximal length after a prompt, given the number of positions of the model; an error if the prompt
+    /// Returns the maximum length after a prompt, given the number of positions of the model; an error if the prompt
     /// leaves no room for a new token.
     pub(crate) fn max_length_after(&self, prompt: usize, positions: Option<usize>) -> Result<usize, GenerateError> {
         let most = match (self.max_new_tokens, self.max_length) {

@@ -186,7 +186,7 @@ impl Stream<'_> {
         self.advance(false)
     }
 
-    /// Returns the rest of the text; bytes that are no character become U+FFFD.
+    /// Returns the rest of the text; bytes that are not a character become U+FFFD.
     ///
     /// # Errors
     ///

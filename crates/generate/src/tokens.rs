@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// An iterator over the steps of generation. Each step has one token for each row of the batch, or `None` for a row that
-/// has ended. A row ends with an end token, which is returned, at the maximal length, or by [`stop`](Self::stop).
+/// has ended. A row ends with an end token, which is returned, at the maximum length, or by [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Tokens<'m> {
     model: &'m Model,

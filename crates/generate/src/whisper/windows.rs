@@ -44,15 +44,11 @@ pub struct Transcription<'m> {
 impl<'m> Transcription<'m> {
     pub(super) fn new(model: &'m Model, features: Array, settings: &Settings) -> Result<Self, GenerateError> {
         let (&[1, _, frames], Some(_)) = (features.shape(), features.values::<f32>()) else {
-            return Err(GenerateError::Interface {
-                file: model.first.name.clone(),
-                cause: format!(
-                    "spectra of audio are f32[1, bins, frames], but these are {}{:?}",
-                    features.element(),
-                    features.shape()
-                ),
-                help: "compute them with `FeatureExtractor::features`",
-            });
+            let (element, shape) = (features.element(), features.shape());
+            return Err(model.first.unfit(
+                format!("spectra of audio are f32[1, bins, frames], but these are {element}{shape:?}"),
+                "compute them with `FeatureExtractor::features`",
+            ));
         };
         if !settings.stop_strings.is_empty() {
             return Err(GenerateError::Setting {
@@ -83,7 +79,7 @@ impl<'m> Transcription<'m> {
         self.frames() > self.window
     }
 
-    /// Returns whether the text of a window that was read reached the maximal length.
+    /// Returns whether the text of a window that was read reached the maximum length.
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
