@@ -4,10 +4,11 @@ mod advice;
 mod branches;
 mod costs;
 mod jobs;
+mod judged;
 pub(crate) mod steps;
 mod summary;
 
-use crate::args::{ExternalData, Float, KvCache, Opset, Optimize};
+use crate::args::{ExternalData, Float, Opset, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
@@ -21,12 +22,12 @@ use crate::verify;
 use branches::Branch;
 use costs::TypicalRun;
 use jobs::{Job, jobs};
-use netwright::bisect::{Culprit, bisect};
+use judged::{Judged, changes_cache, judged};
 use netwright::evaluate::Tract;
 use netwright::files::{ScratchFolder, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Detail, ElementType, Graph, Model, Name, Op, OpKind};
-use netwright::onnx::{self, WriteError, WriteOptions};
+use netwright::onnx::{self, WriteOptions};
 use netwright::passes::sites::{Site, sites};
 use netwright::passes::{self, PassError, Prover, Report};
 use netwright::surgery::choose_branch;
@@ -189,18 +190,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?, run(&model));
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
-    let mut options = args.emit.options()?.with_skip(&args.skip);
-    options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
-    options.precision = args.emit.precision(args.dtype, &[])?;
-    // A model in f32 has no quantized weights, unless some are to be quantized.
-    options.add_cache = args.add_kv_cache;
-    options.dequantize |= args.dtype == Some(Float::F32) && !args.emit.quantize.is_requested();
-    if let Some(inputs) = &args.calibrate {
-        let ranges = calibrate(args, job, &model, &options, inputs, output)?;
-        options.precision = options.precision.map(|precision| precision.with_ranges(ranges));
-    }
-    options.prover = args.prove.then(|| Prover::new(Tract));
-    options.limits.stop_after = args.stop_after;
+    let mut options = pass_options(args, job, &model, output)?;
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
     let scratch = (args.verify && !changes_cache(args) && job.output.is_none()).then(scratch).transpose()?;
@@ -252,21 +242,9 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         quantize::warn_of_kept(&model.graph, &events, output)?;
     }
     let interface = interface(&model, &events);
-    let compare = |options| {
-        if changes_cache(args) {
-            return steps::judged(&original(args, job, output)?, &model, options, output);
-        }
-        verify::judged(&job.model, path.as_deref(), options, output)
-    };
-    let verified = comparison.as_ref().map(compare).transpose()?;
-    let differs = verified.as_ref().is_some_and(|verdict| verify::is_right(verdict) == Some(false));
-    let culprit = match &comparison {
-        Some(comparison) if differs && !args.no_bisect => Some(culprit(args, job, &options, comparison, output)?),
-        _ => None,
-    };
-    let reproducer = match (&culprit, &args.reproduce) {
-        (Some(culprit), Some(folder)) => Some(reproducer(args, job, &options, culprit, folder, output)?),
-        _ => None,
+    let judged = match &comparison {
+        Some(comparison) => judged(args, job, (&model, path.as_deref()), &options, comparison, output)?,
+        None => Judged::default(),
     };
     let proofs = events.proofs.as_ref().map(Proofs::new);
     for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
@@ -298,23 +276,38 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         proofs,
         seconds,
         is_comparable: !is_in_place && surgery::expect_comparable(&args.interface, true).is_ok(),
-        verified,
-        culprit: culprit.map(|culprit| culprit.to_string()),
-        reproducer,
+        verified: judged.verdict,
+        culprit: judged.culprit.map(|culprit| culprit.to_string()),
+        reproducer: judged.reproducer,
     };
-    let mut diff = None;
-    if let Some(before) = text {
-        let after = model.graph.to_text(Detail::Elided);
-        if let Some(path) = &args.report {
-            let sides = [(&summary.before, &before), (&summary.after, &after)];
-            let sides = sides.map(|(side, text)| side.for_report(text));
-            let name = job.model.to_string_lossy();
-            let page = report::page(&name, [&sides[0], &sides[1]], &sites, &events, seconds);
-            write_file(path, page).map_err(Failure::usage)?;
-        }
-        diff = args.diff.then(|| passes::diff(&before, &after));
+    let Some(before) = text else { return Ok(Done { summary, diff: None }) };
+    let after = model.graph.to_text(Detail::Elided);
+    if let Some(path) = &args.report {
+        let sides = [(&summary.before, &before), (&summary.after, &after)];
+        let sides = sides.map(|(side, text)| side.for_report(text));
+        let name = job.model.to_string_lossy();
+        let page = report::page(&name, [&sides[0], &sides[1]], &sites, &events, seconds);
+        write_file(path, page).map_err(Failure::usage)?;
     }
+    let diff = args.diff.then(|| passes::diff(&before, &after));
     Ok(Done { summary, diff })
+}
+
+/// Returns the options of the passes. With `--calibrate`, the optimized model runs once to measure its values.
+fn pass_options(args: &Optimize, job: &Job, model: &Model, output: Output) -> Result<passes::Options, Failure> {
+    let mut options = args.emit.options()?.with_skip(&args.skip);
+    options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
+    options.precision = args.emit.precision(args.dtype, &[])?;
+    options.add_cache = args.add_kv_cache;
+    // A model in f32 has no quantized weights, unless some are to be quantized.
+    options.dequantize |= args.dtype == Some(Float::F32) && !args.emit.quantize.is_requested();
+    if let Some(inputs) = &args.calibrate {
+        let ranges = calibrate(args, job, model, &options, inputs, output)?;
+        options.precision = options.precision.map(|precision| precision.with_ranges(ranges));
+    }
+    options.prover = args.prove.then(|| Prover::new(Tract));
+    options.limits.stop_after = args.stop_after;
+    Ok(options)
 }
 
 fn failure(job: &Job, error: PassError) -> Failure {
@@ -410,65 +403,6 @@ fn change(model: &mut Model, args: &Optimize, job: &Job) -> Result<(), Failure> 
         *model = choose_branch(model, condition, *value).map_err(surgery::refused)?;
     }
     surgery::change(model, &args.judging.dims, &args.interface)
-}
-
-/// Whether the KV cache of the result has another form than that of the model, so that both are compared in steps.
-fn changes_cache(args: &Optimize) -> bool {
-    args.add_kv_cache || args.emit.kv_cache == Some(KvCache::Shared)
-}
-
-/// Reads the model again as it was before optimizing.
-fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
-    let mut model = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
-    change(&mut model, args, job)?;
-    set_opset(&mut model, args)?;
-    Ok(model)
-}
-
-/// Writes the smallest model that shows the difference, and returns the text to print.
-fn reproducer(
-    args: &Optimize,
-    job: &Job,
-    options: &passes::Options,
-    culprit: &Culprit,
-    folder: &Path,
-    output: Output,
-) -> Result<String, Failure> {
-    let _spinner = output.spinner("searching for the smallest model that shows the difference");
-    match netwright::reproduce::reproduce(&original(args, job, output)?, options, culprit) {
-        Ok(reproducer) => reproduce::write(folder, &reproducer),
-        Err(netwright::reproduce::ReproduceError::NotARewrite(_)) => {
-            Ok("no reproducer is written: only a difference caused by a rewrite has one".to_owned())
-        }
-        Err(error) => Ok(format!("no reproducer is written: {error}")),
-    }
-}
-
-/// Finds the rewrite that changed the result, by comparing the model after each step with the input.
-fn culprit(
-    args: &Optimize,
-    job: &Job,
-    options: &passes::Options,
-    comparison: &netwright::verify::Options,
-    output: Output,
-) -> Result<Culprit, Failure> {
-    let _spinner = output.spinner("searching for the rewrite that changed the result");
-    let quiet = Output { quiet: true, ..output };
-    let model = original(args, job, output)?;
-    let folder = scratch()?;
-    let step = folder.path().join("step.onnx");
-    bisect(&model, options, |changed| {
-        if changes_cache(args) {
-            return steps::is_right(&model, changed, comparison, quiet);
-        }
-        match onnx::write(changed, &step, &WriteOptions::default()) {
-            Ok(_) => {}
-            Err(WriteError::File(error)) => return Err(Failure::usage(error)),
-            // Between two rewrites that belong together, a model may not be expressible in ONNX.
-            Err(_) => return Ok(None),
-        }
-        Ok(verify::is_right(&verify::judged(&job.model, Some(&step), comparison, quiet)?))
-    })
 }
 
 /// Creates a folder for a model that is only run.
