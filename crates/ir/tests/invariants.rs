@@ -1,6 +1,9 @@
 //! Each invariant of the checker, violated on purpose; inference, by text; and the functions that edit a graph.
 
-use netwright_ir::{Detail, ElementType, Graph, Op, Place, Tensor, TensorType, Value, check, parse, shape};
+use netwright_ir::files::Folder;
+use netwright_ir::{
+    Detail, ElementType, Graph, Op, Place, Tensor, TensorType, Value, check, parse, parse_with_files, shape,
+};
 
 /// The depth to which types and recipes nest.
 const MAX_DEPTH: usize = 32;
@@ -359,6 +362,23 @@ fn nodes_are_printed_as_they_are_read() {
         let node = found.outputs()[0].value.node;
         assert_eq!(found.node_text(node), line);
     }
+}
+
+/// A part of a file is printed as such, and read again from the folder of the file.
+#[test]
+fn tensors_in_files_are_read_from_a_folder() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("text_form.bin");
+    std::fs::write(&path, [9, 9, 0, 0, 128, 63, 0, 0, 0, 64]).expect("a file");
+    let folder = Folder::of(&path).expect("a folder");
+    let parsed = |length: u64| {
+        let line = format!("  %w = parameter file(\"text_form.bin\", 2, {length}) : f32[2]");
+        parse_with_files(&format!("g() {{\n{line}\n  return %w\n}}\n"), &folder)
+    };
+    let graph = parsed(8).expect("a graph");
+    let tensor = graph.tensor(value(&graph, "w")).expect("a tensor");
+    assert_eq!(*tensor.to_bytes().expect("bytes"), [1.0_f32, 2.0].map(f32::to_le_bytes).concat());
+    assert!(graph.to_text(Detail::Full).contains("text_form.bin\", 2, 8) : f32[2]"), "{graph}");
+    assert_eq!(parsed(12).expect_err("the file is too short").line, 2);
 }
 
 /// More than 16 elements are elided, except in full texts, by which graphs are equal.
