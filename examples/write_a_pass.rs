@@ -1,8 +1,8 @@
 //! Writes a pass: `cargo run --release --example write_a_pass`.
 //!
 //! A pass is a card and a rewrite: a name, one line of the form `a -> b`, how exact it is, what it matches, and what
-//! replaces it. This one matches a pattern; others match kinds of nodes. It turns `x / sqrt(y)` into `x * rsqrt`, with
-//! the reciprocal computed first, and declines where the result would not be equal.
+//! replaces it. This one matches a pattern; others match kinds of nodes. It turns `x / sqrt(y)` into
+//! `x * (1 / sqrt(y))`, and declines if that saves nothing.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use netwright::evaluate::Tract;
@@ -14,8 +14,8 @@ use netwright::passes::{Exactness, Options, Pass, Prover, Skip, Target, diff, op
 
 /// `x / sqrt(y)` -> `x * (1 / sqrt(y))`
 ///
-/// One reciprocal of a column is cheaper than a division for every element. It rounds twice where the division rounds
-/// once, so a result may be off by a unit in its last place.
+/// One reciprocal of a column is cheaper than a division for every element. It rounds twice, and the division once,
+/// so a result may be off by a unit in its last place.
 fn multiply_by_reciprocal() -> Pass {
     let (x, y) = (any("x"), any("y"));
     Pass::new("multiply-by-reciprocal", "x / sqrt(y) -> x * (1 / sqrt(y))", Exactness::Rounding).matching(
@@ -25,7 +25,7 @@ fn multiply_by_reciprocal() -> Pass {
             let root = found.root();
             // Check a side condition, and report why the rule declines.
             if graph.fact(root).element() != Some(ElementType::F32) {
-                return Err(Skip::rejected("in types narrower than f32 the second rounding shows"));
+                return Err(Skip::rejected("a second rounding is accepted only in f32"));
             }
             let divisor = graph.operand(root.node, 1).ok_or(Skip::NoMatch)?;
             if !keeps_shape(graph, found[x], divisor) || graph.shape(divisor) == graph.shape(root) {

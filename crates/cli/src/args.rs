@@ -70,13 +70,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build a model from a Hugging Face folder (config.json and safetensors), a GGUF file, or a preset.
     Build(Box<Build>),
-    /// Generate text with a decoder.
+    /// Generate text with a decoder or an encoder-decoder, or transcribe speech.
     Generate(Box<Generate>),
     /// Measure how well a model predicts a text, or how much a second model differs on it.
     Eval(Eval),
     /// List the model families that `build` supports.
     Families {
-        /// Show what `build` would build from a config.json, without weights, or what stands in the way
+        /// Show what `build` would build from a config.json, without weights, or why it cannot
         #[arg(long = "for", value_name = "CONFIG")]
         config: Option<PathBuf>,
         /// The task, instead of that of the configuration
@@ -104,7 +104,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Cut the part of a model that computes some values from others.
     Extract(Extract),
-    /// Cut a model into a chain of models, with a file parts.json that tells what feeds what.
+    /// Cut a model into a chain of models, with a file parts.json that records how they connect.
     Split(Split),
     /// Connect the outputs of models to the inputs of later ones.
     Merge(Merge),
@@ -117,11 +117,20 @@ pub(crate) enum Command {
     /// List the passes.
     Passes,
     /// Explain an error by its code, such as NW0101, or list all codes.
-    Error { code: Option<String> },
+    Error {
+        /// The code [default: all codes]
+        code: Option<String>,
+    },
     /// Print the completions for a shell.
-    Completions { shell: Shell },
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Print the JSON Schema of what a command prints with --json.
-    Schema { command: Described },
+    Schema {
+        /// The command
+        command: Described,
+    },
     /// Verify one model for a parent process.
     #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
     Worker,
@@ -168,7 +177,7 @@ pub(crate) struct Build {
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
     /// Merge this PEFT adapter into the weights: a folder with adapter_config.json and adapter_model.safetensors.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) adapter: Option<PathBuf>,
     /// Which graph of an encoder-decoder to build [default: `whole` into a file, all others into a folder].
     #[arg(long)]
@@ -369,7 +378,7 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) weights: bool,
     /// Show the node with this name or with a result of this name: its operands, its results and their readers, its cost,
-    /// and the notes of the exporter. If nothing has this name, the error lists the nodes of the operator of this name, or
+    /// and the metadata of the exporter. If nothing has this name, the error lists the nodes of the operator of this name, or
     /// the names that contain it.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["ops", "tree", "weights", "text"])]
     pub(crate) node: Option<String>,

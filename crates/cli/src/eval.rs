@@ -203,7 +203,7 @@ impl Evaluation {
                 };
                 let lines: String = self.models.iter().zip(perplexities).enumerate().map(line).collect();
                 let agreement = agreement.map(|share| {
-                    format!("the most probable token is the same at {:.2} % of the places\n", 100.0 * share)
+                    format!("the most probable token is the same at {:.2} % of the positions\n", 100.0 * share)
                 });
                 format!(
                     "{}, {} of {}\n{lines}{}",

@@ -70,7 +70,7 @@ pub(crate) enum Reason {
     EndToken,
     /// A stop string occurred.
     StopString,
-    /// The maximal number of tokens or the number of positions was reached.
+    /// The maximum number of tokens or the number of positions was reached.
     Length,
 }
 
@@ -347,7 +347,7 @@ impl Generated {
         Ok(())
     }
 
-    /// Returns whether a sequence has fewer tokens than asked for, though nothing in it ended it.
+    /// Returns whether a sequence has fewer tokens than requested, although nothing in it ended it.
     fn ends_before(&self, asked: usize) -> bool {
         self.sequences.iter().any(|sequence| sequence.end == Reason::Length && sequence.tokens.len() < asked)
     }

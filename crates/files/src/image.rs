@@ -44,7 +44,7 @@ impl Image {
     /// Returns the bytes of the file from `from` to `to`, reading ahead; fastest from start to end.
     ///
     /// # Errors
-    /// When the file cannot be read, or has become shorter.
+    /// If the file cannot be read, or has become shorter.
     pub fn read(&mut self, from: usize, to: usize) -> Result<&[u8], FileError> {
         if to > self.len || from > to {
             let (offset, len) = (from as u64, to.saturating_sub(from) as u64);

@@ -179,7 +179,7 @@ impl Attributes {
     /// Creates the list.
     ///
     /// # Errors
-    /// When an attribute is given twice.
+    /// If an attribute is given twice.
     pub fn new(attributes: Vec<(Arc<str>, Attribute)>) -> Result<Self, AttributeError> {
         let mut names: Vec<_> = attributes.iter().map(|(name, _)| name).collect();
         names.sort();

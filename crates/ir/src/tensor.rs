@@ -101,7 +101,7 @@ impl Tensor {
     /// Creates a tensor from bytes, little-endian and packed.
     ///
     /// # Errors
-    /// When the number of bytes does not match the shape.
+    /// If the number of bytes does not match the shape.
     pub fn from_bytes(element: ElementType, dims: &[u64], bytes: impl Into<Bytes>) -> Result<Self, TensorError> {
         let bytes = bytes.into();
         let found = bytes.len() as u64;
@@ -111,7 +111,7 @@ impl Tensor {
     /// Creates a tensor whose bytes are a range of a file.
     ///
     /// # Errors
-    /// When the length of the range does not match the shape.
+    /// If the length of the range does not match the shape.
     pub fn from_file(element: ElementType, dims: &[u64], range: files::Range) -> Result<Self, TensorError> {
         let found = range.len();
         Self::checked(element, dims, found, Data::File(range))
@@ -120,7 +120,7 @@ impl Tensor {
     /// Creates an `f32` tensor from its elements in row-major order.
     ///
     /// # Errors
-    /// When the number of elements does not match the shape.
+    /// If the number of elements does not match the shape.
     pub fn from_floats(dims: &[u64], elements: &[f32]) -> Result<Self, TensorError> {
         let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
         Self::from_bytes(ElementType::F32, dims, bytes)
@@ -129,7 +129,7 @@ impl Tensor {
     /// Creates a tensor of strings.
     ///
     /// # Errors
-    /// When the number of strings does not match the shape.
+    /// If the number of strings does not match the shape.
     pub fn from_strings(dims: &[u64], strings: Vec<Bytes>) -> Result<Self, TensorError> {
         let element = ElementType::String;
         let (expected, found) = (count(element, dims)?, strings.len() as u64);
@@ -207,7 +207,7 @@ impl Tensor {
     /// Returns the same elements in another shape.
     ///
     /// # Errors
-    /// When the shape has another number of elements.
+    /// If the shape has another number of elements.
     pub fn reshaped(&self, dims: &[u64]) -> Result<Self, TensorError> {
         let (expected, found) = (count(self.element, dims)?, self.count());
         if expected != found {
@@ -289,7 +289,7 @@ impl Tensor {
     /// Reads all bytes into memory; meant for tensors known to be small.
     ///
     /// # Errors
-    /// When a file cannot be read, and for strings.
+    /// If a file cannot be read, or the elements are strings.
     pub fn to_bytes(&self) -> Result<Bytes, TensorError> {
         if let Data::Bytes(bytes) = &self.data {
             return Ok(bytes.clone());
@@ -312,7 +312,7 @@ impl Tensor {
     /// Fills `out` with the elements from `first` on; both ends must be on byte boundaries.
     ///
     /// # Errors
-    /// When a file cannot be read, when the range passes the end of the tensor, and for strings.
+    /// If a file cannot be read, the range passes the end of the tensor, or the elements are strings.
     pub fn read(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let refuse = |why| TensorError::Recipe { recipe: "read", tensor: self.ty().to_string(), why };
         let start = match first.checked_mul(u64::from(self.element.bits())) {

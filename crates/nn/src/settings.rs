@@ -120,7 +120,7 @@ impl Settings {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// When it cannot be read or is no JSON object.
+    /// If it cannot be read or is not a JSON object.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
         let path = path.as_ref();
         Self::parse(path, &files::read_json(path)?)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// replaced here. Functions are opaque and are rewritten here if their operators have another form.
 ///
 /// # Errors
-/// When an operator of a function has no form at this opset, or none that can be found without the types of its
+/// If an operator of a function has no form at this opset, or none that can be found without the types of its
 /// operands. The model is then partly rewritten; discard it.
 pub fn set_opset(model: &mut Model, opset: i64) -> Result<(), WriteError> {
     for function in &mut model.functions {

@@ -205,7 +205,7 @@ fn show(version: Option<i64>) -> String {
 /// Reads a model.
 ///
 /// # Errors
-/// When the file cannot be read, is not a valid model, or has a part that is not supported.
+/// If the file cannot be read, is not a valid model, or has a part that is not supported.
 pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, ReadError> {
     let path = path.as_ref();
     let source = Source::open(path)?;
@@ -221,7 +221,7 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, Read
 /// refuses later.
 ///
 /// # Errors
-/// When the file cannot be read, is not an ONNX model, or is cut short.
+/// If the file cannot be read, is not an ONNX model, or is cut short.
 pub fn expect_model(path: impl AsRef<Path>) -> Result<(), ReadError> {
     let path = path.as_ref();
     let bytes = frames::read(&Source::open(path)?)?;

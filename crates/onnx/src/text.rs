@@ -21,7 +21,7 @@ const BLOCK: u64 = 1 << 20;
 /// Returns the text of a model in the forms of its opset. The same model gives the same text.
 ///
 /// # Errors
-/// When the model has no ONNX form, or a weight cannot be read.
+/// If the model has no ONNX form, or a weight cannot be read.
 pub fn to_text(model: &Model) -> Result<String, WriteError> {
     let mut nodes = vec![];
     let emitted = emit::emit(model, &mut |node| nodes.push(node))?;

@@ -61,7 +61,7 @@ fn dim_of(param: &str) -> Dim {
 /// Converts a type that a file declares; the scan before decoding bounds its nesting.
 ///
 /// # Errors
-/// When the type is not valid; the text says why.
+/// If the type is not valid; the text says why.
 pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
     let inner = |ty: &Option<Box<TypeProto>>| match ty {
         Some(ty) => from_wire(ty).map(Box::new),

@@ -254,7 +254,7 @@ impl WriteError {
 /// this model and no other model of the folder reads it.
 ///
 /// # Errors
-/// When the model has no ONNX form or does not fit, before anything is written; when a file cannot be read or written.
+/// If the model has no ONNX form or does not fit, before anything is written; or if a file cannot be read or written.
 pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<WrittenFiles, WriteError> {
     let path = path.as_ref();
     let draft = frame::Draft::of(model)?;
@@ -304,7 +304,7 @@ pub fn written_size(model: &Model, external_data: ExternalData) -> Result<u64, W
 /// Returns the bytes of a model with its weights, in memory; for small models.
 ///
 /// # Errors
-/// When the model has no ONNX form, does not fit, or a weight cannot be read.
+/// If the model has no ONNX form, does not fit, or a weight cannot be read.
 pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
     let frame = frame::encode(&frame::Draft::of(model)?, None, None);
     if frame.len() > MAX_FILE {

@@ -15,7 +15,7 @@ pub(crate) struct Attention {
     /// The ids of the tokens instead of a text, such as 101,2009,102.
     #[arg(long, value_delimiter = ',', value_name = "ID,…")]
     pub(crate) ids: Vec<i64>,
-    /// The text that the decoder of an encoder-decoder has written [default: what it writes, each token the likeliest].
+    /// The text that the decoder of an encoder-decoder has written [default: what it writes by greedy search].
     #[arg(long, value_name = "TEXT", conflicts_with = "decoder_ids")]
     pub(crate) decoder_text: Option<String>,
     /// The ids of the decoder's tokens after the first one, which starts the text.

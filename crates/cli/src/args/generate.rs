@@ -15,7 +15,7 @@ const RUNNING: &str = "Running";
 pub(crate) struct Generate {
     /// A folder that `build` wrote, or the ONNX file of a decoder; or a Hugging Face folder or a GGUF file, which is
     /// built first into the user's cache folder.
-    #[arg(value_name = "DIR|MODEL")]
+    #[arg(value_name = "FOLDER|MODEL")]
     pub(crate) model: PathBuf,
     /// The text to continue, or the source of an encoder-decoder; several are one batch.
     #[arg(short, long = "prompt", value_name = "TEXT")]
@@ -42,7 +42,7 @@ pub(crate) struct Generate {
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
 
-    /// The maximal number of new tokens; for speech, of each window [default: that of generation_config.json, or 128].
+    /// The maximum number of new tokens; for speech, of each window [default: that of generation_config.json, or 128].
     #[arg(help_heading = LENGTH, long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
     /// The number of new tokens before which no end token is chosen.
@@ -110,10 +110,10 @@ pub(crate) struct Generate {
 pub(crate) struct Eval {
     /// A decoder, a masked language model or an embedding model: a folder that `build` wrote, or an ONNX file with its
     /// tokenizer beside it; or a Hugging Face folder or a GGUF file, which is built first into the user's cache folder.
-    #[arg(value_name = "DIR|MODEL")]
+    #[arg(value_name = "FOLDER|MODEL")]
     pub(crate) model: PathBuf,
     /// A second model to compare, such as a quantized variant.
-    #[arg(value_name = "DIR|MODEL")]
+    #[arg(value_name = "FOLDER|MODEL")]
     pub(crate) other: Option<PathBuf>,
     /// The text: for perplexity one text, for embeddings one sentence per line, of which the first 512 tokens count.
     #[arg(long, value_name = "FILE")]

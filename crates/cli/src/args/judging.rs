@@ -28,7 +28,7 @@ pub(crate) struct Judging {
     pub(crate) tolerance: Option<f64>,
     #[arg(long, value_parser = cosine, conflicts_with = "tolerance", help = cosine_help())]
     pub(crate) min_cosine: Option<f64>,
-    /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
+    /// Also try lengths of 512, and lengths of 64 if the model has more than 300 million parameters.
     #[arg(long)]
     pub(crate) long: bool,
 }

@@ -54,7 +54,7 @@ impl Graph {
     /// Adds a node with one result at the end of the program.
     ///
     /// # Errors
-    /// When the operator is not defined on these operands.
+    /// If the operator is not defined on these operands.
     pub fn append(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value, InferError> {
         let operands: SmallVec<[Option<Value>; 4]> = operands.iter().copied().map(Some).collect();
         Ok(Value { node: self.insert(Place::end(name), op, &operands)?, result: 0 })
@@ -63,7 +63,7 @@ impl Graph {
     /// Adds a node with one result for each name in `place.results`.
     ///
     /// # Errors
-    /// When the operator is not defined on these operands, or the [dialect](Graph::set_dialect) does not have it for
+    /// If the operator is not defined on these operands, or the [dialect](Graph::set_dialect) does not have it for
     /// their types.
     pub fn insert(&mut self, place: Place, op: Op, operands: &[Option<Value>]) -> Result<NodeId, InferError> {
         let inferred = self.infer(&op, operands, place.results.len())?;
@@ -87,7 +87,7 @@ impl Graph {
     /// Infers the facts of an operator's results on these operands.
     ///
     /// # Errors
-    /// When the operator is not defined on these operands.
+    /// If the operator is not defined on these operands.
     pub fn infer(&self, op: &Op, operands: &[Option<Value>], results: usize) -> Result<Inferred, InferError> {
         let known = |(at, value): (usize, &Option<Value>)| match value {
             None => Ok(None),

@@ -142,7 +142,7 @@ fn expect_mask(
     if keys.minus(total).is_positive() {
         return Err(x.fail(format!("the mask {mask} is longer than the {total} keys")));
     }
-    x.expect_broadcast_to(outer, full, "the mask, but for its last axis,", assumed)
+    x.expect_broadcast_to(outer, full, "the mask, except for its last axis,", assumed)
 }
 
 /// Operands: embeddings, cosines, sines, positions. The result has the shape of the embeddings.

@@ -164,7 +164,7 @@ macro_rules! operators {
             /// Constructs an operator of this kind from its attributes; absent attributes get their defaults.
             ///
             /// # Errors
-            /// When an attribute is missing, has the wrong type, is out of range, or does not belong to the operator.
+            /// If an attribute is missing, has the wrong type, is out of range, or does not belong to the operator.
             pub fn from_attributes(kind: OpKind, attributes: Attributes) -> Result<Op, AttributeError> {
                 #[allow(unused_mut, reason = "operators without attributes")]
                 let mut attributes = attributes;
@@ -214,7 +214,7 @@ macro_rules! operators {
             /// Infers the facts of the results from those of the operands.
             ///
             /// # Errors
-            /// When the operator is not defined on these operands.
+            /// If the operator is not defined on these operands.
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
                     Op::Input | Op::Captured => Ok(infer::unknown(operands)),

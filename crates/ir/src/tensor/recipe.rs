@@ -140,7 +140,7 @@ impl Tensor {
     /// Creates an `f32` tensor of one repeated value.
     ///
     /// # Errors
-    /// When the size of the shape overflows.
+    /// If the size of the shape overflows.
     pub fn fill(value: f32, dims: &[u64]) -> Result<Self, TensorError> {
         Self::fill_with(ElementType::F32, value.to_le_bytes().to_vec(), dims)
     }
@@ -148,7 +148,7 @@ impl Tensor {
     /// Creates a tensor of one repeated element, given by its bytes.
     ///
     /// # Errors
-    /// When the bytes are not those of one element, and when the size of the shape overflows.
+    /// If the bytes are not those of one element, or if the size of the shape overflows.
     pub fn fill_with(element: ElementType, value: Vec<u8>, dims: &[u64]) -> Result<Self, TensorError> {
         let whole = element.bits() > 0 && element.bits() as usize == value.len() * 8;
         let tensor = Self::made(element, dims, Recipe::Fill(value.into()))?;
@@ -158,7 +158,7 @@ impl Tensor {
     /// Creates a tensor of pseudo-random `f32` weights.
     ///
     /// # Errors
-    /// When the size of the shape overflows.
+    /// If the size of the shape overflows.
     pub fn random(seed: u64, distribution: Distribution, dims: &[u64]) -> Result<Self, TensorError> {
         Self::made(ElementType::F32, dims, Recipe::Random { seed, distribution })
     }
@@ -178,7 +178,7 @@ impl Tensor {
     /// Multiplies the tensor by `factor`, each product rounded to the tensor's type.
     ///
     /// # Errors
-    /// When the element type is not `f32`, `f16`, `bf16` or `f64`.
+    /// If the element type is not `f32`, `f16`, `bf16` or `f64`.
     pub fn scaled(&self, factor: f32) -> Result<Self, TensorError> {
         if Number::of(self.element).is_none() {
             return Err(self.refuse("scale", "its elements are not f32, f16, bf16 or f64"));
@@ -190,7 +190,7 @@ impl Tensor {
     /// such integers back: then their upper bits are dropped.
     ///
     /// # Errors
-    /// When one of the types is not `f32`, `f16`, `bf16` or `f64`, except for these integers.
+    /// If one of the types is not `f32`, `f16`, `bf16` or `f64`, except for these integers.
     pub fn cast(&self, to: ElementType) -> Result<Self, TensorError> {
         if to == self.element {
             return Ok(self.clone());
@@ -213,7 +213,7 @@ impl Tensor {
     /// Swaps the last two axes.
     ///
     /// # Errors
-    /// When the tensor has fewer than two axes, or elements of 6 bits.
+    /// If the tensor has fewer than two axes, or elements of 6 bits.
     pub fn transposed(&self) -> Result<Self, TensorError> {
         let mut dims = self.dims.to_vec();
         let [.., rows, columns] = dims.as_mut_slice() else {
@@ -262,7 +262,7 @@ impl Tensor {
     /// Concatenates tensors along their last axis, the only one on which their sizes may differ.
     ///
     /// # Errors
-    /// When there are no tensors, their types or other axes differ, or their elements have 6 bits.
+    /// If there are no tensors, their types or other axes differ, or their elements have 6 bits.
     pub fn concatenated(tensors: &[Tensor]) -> Result<Self, TensorError> {
         let Some(first) = tensors.first() else {
             return Err(Self::indices(&[]).refuse("concat", "there are no tensors"));

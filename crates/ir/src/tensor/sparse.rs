@@ -22,7 +22,7 @@ impl SparseTensor {
     /// row-major order, or `[count, rank]` coordinates.
     ///
     /// # Errors
-    /// When the shapes do not agree, an index is out of range, or the indices do not ascend.
+    /// If the shapes do not agree, an index is out of range, or the indices do not ascend.
     pub fn new(values: Tensor, indices: Tensor, dims: &[u64]) -> Result<Self, TensorError> {
         let fail =
             |why| Err(TensorError::Sparse { tensor: values.ty().to_string(), indices: indices.ty().to_string(), why });

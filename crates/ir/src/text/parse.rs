@@ -29,7 +29,7 @@ const MAX_DEPTH: u32 = 32;
 /// Parses a graph.
 ///
 /// # Errors
-/// When the text is malformed, an operator is not defined on its operands, a declared type contradicts the inferred
+/// If the text is malformed, an operator is not defined on its operands, a declared type contradicts the inferred
 /// one, or a tensor is in a file ([`parse_with_files`] opens those).
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
     Parser { text, at: 0, files: None }.whole()
@@ -38,7 +38,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
 /// Parses a graph and opens its `file(…)` tensors in a folder.
 ///
 /// # Errors
-/// As [`parse`], and when a file cannot be opened.
+/// As [`parse`], and if a file cannot be opened.
 pub fn parse_with_files(text: &str, files: &Folder) -> Result<Graph, ParseError> {
     Parser { text, at: 0, files: Some(files) }.whole()
 }

@@ -64,13 +64,13 @@ fn attention_is_not_defined() {
         (
             "%q, %k, %v, f32[5, 6] fill(0.0)",
             "",
-            "the sizes of axis 0 of the mask, but for its last axis, [5] and of [2, 9, 4] differ: 5 ≠ 4",
+            "the sizes of axis 0 of the mask, except for its last axis, [5] and of [2, 9, 4] differ: 5 ≠ 4",
         ),
         ("%q, %k, %v, f32[4, 7] fill(0.0)", "", "the mask [4, 7] is longer than the 6 keys"),
         (
             "%q, %k, %v, f32[1, 2, 9, 4, 6] fill(0.0)",
             "",
-            "the mask, but for its last axis, [1, 2, 9, 4] has more axes than [2, 9, 4]",
+            "the mask, except for its last axis, [1, 2, 9, 4] has more axes than [2, 9, 4]",
         ),
         ("%q, %k, %v, _, _, _, [3]", "", "the number of lengths and the batch size differ: 1 ≠ 2"),
         ("%q, %k, %v", "qk_matmul_output_mode = 4", "`qk_matmul_output_mode` must be 0 to 3, but is 4"),

@@ -133,7 +133,7 @@ pub const FAMILIES: &[Family] = &[
 pub(crate) fn why_not(model_type: &str) -> Option<&'static str> {
     match model_type {
         "longformer" => Some(
-            "tokens attend to their neighbors alone, but for those that an extra input selects, which have other \
+            "tokens attend only to their neighbors, except those that an extra input selects, which have other \
              projections",
         ),
         "gpt_oss" | "mixtral" | "qwen2_moe" | "qwen3_moe" => Some("it chooses experts for each token"),

@@ -89,7 +89,7 @@ impl Functions {
     /// Checks the number of nodes in a graph after inlining, without inlining it.
     ///
     /// # Errors
-    /// When there are too many.
+    /// If there are too many.
     pub(super) fn check_expansion(&self, graph: &GraphProto) -> Result<(), ReadProblem> {
         if self.all.is_empty() {
             return Ok(());
