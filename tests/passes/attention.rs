@@ -33,6 +33,7 @@ fn fuse_attention() {
     for (case, steps) in [
         ("scale_and_mask", "%scaled = mul %product, 0.35 : #\n%scores = add %scaled, %mask : #"),
         ("divided_scores", "%scores = div %product, 2.8284271 : #"),
+        ("divided_by_a_power", "%root = pow 8.0, 0.5 : f32[]\n%scores = div %product, %root : #"),
         ("relative_bias_without_scale", "%scores = add %product, %bias : #"),
         ("masks_in_two_steps", "%biased = add %product, %bias : #\n%scores = add %mask, %biased : #"),
         ("filled_where_masked", "%scaled = mul %product, 0.5 : #\n%scores = where %keep, %scaled, -1000000000.0 : #"),

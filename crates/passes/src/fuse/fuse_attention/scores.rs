@@ -287,7 +287,7 @@ fn splits_heads(graph: &Graph, scores: Value) -> Option<Value> {
 
 /// Returns the value that a constant multiplies or divides, and the factor.
 fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
-    let number = |at: usize| graph.operand(value.node, at).and_then(|operand| graph.tensor(operand)?.float());
+    let number = |at: usize| graph.operand(value.node, at).and_then(|operand| constant(graph, operand));
     let (x, factor) = match graph.kind(value) {
         OpKind::Mul => match (number(0), number(1)) {
             (_, Some(factor)) => (graph.operand(value.node, 0)?, factor),
@@ -299,4 +299,16 @@ fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     };
     let keeps = graph.shape(x)?.len() == graph.shape(value)?.len();
     (keeps && factor.is_normal()).then_some((x, factor))
+}
+
+/// Reads a constant, or a power of constants. Runtimes round powers differently, so powers are not computed before.
+fn constant(graph: &Graph, value: Value) -> Option<f64> {
+    let number = |value: Value| graph.tensor(value)?.float();
+    match graph.kind(value) {
+        OpKind::Pow => {
+            let [base, exponent] = [0, 1].map(|at| graph.operand(value.node, at).and_then(number));
+            Some(base?.powf(exponent?))
+        }
+        _ => number(value),
+    }
 }
