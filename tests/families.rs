@@ -341,6 +341,7 @@ fn what_is_no_model_is_an_error() {
         ("llama", "rope_parameters", "{\"rope_type\": \"default\", \"twist\": 2}"),
         ("phi3", "rope_parameters", "{\"rope_type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1]}"),
         ("gemma2", "layer_types", "[\"full_attention\"]"),
+        ("mistral", "layer_types", "[\"sliding_attention\", \"full_attention\"]"),
         ("gpt_neo", "attention_types", "[[[\"global\"], 3]]"),
         ("gpt_neo", "attention_layers", "[\"local\", \"local\"]"),
         ("gpt_neo", "attention_types", "[[[\"global\", \"near\"], 1]]"),

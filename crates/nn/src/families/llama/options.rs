@@ -138,6 +138,17 @@ pub(super) fn windows(
     layers.filter(|layers| layers.len() == count).ok_or_else(|| settings.wrong("layer_types", law))
 }
 
+/// Returns the layers of families in which all have the window, whatever `layer_types` says in transformers.
+pub(super) fn one_window(settings: &Settings, kind: &Kind) -> Result<Vec<LayerKind>, SettingsError> {
+    let window = settings.length("sliding_window")?;
+    let layers = windows(settings, kind, window, |_| true)?;
+    if layers.iter().any(|layer| layer.window != window) {
+        let law = "sliding_attention for every layer, since all layers of models of this type have the window";
+        return Err(settings.wrong("layer_types", law));
+    }
+    Ok(layers)
+}
+
 /// Returns a layer with the second rotary positions if it has a window.
 pub(super) fn by_window(layer: LayerKind) -> LayerKind {
     LayerKind { rotary: Some(usize::from(layer.window.is_some())), ..layer }

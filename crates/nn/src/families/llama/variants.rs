@@ -3,7 +3,7 @@
 use super::super::{Family, rope};
 use super::options::{
     AFTER, BEFORE, BEFORE_AND_AFTER, ONE_BEFORE, Outcome, by_window, cohere, gemma, gemma_scores, llama, olmo2,
-    only_in_windows, partial, pattern, qwen, small, windows, with_epsilon, with_rotary,
+    one_window, only_in_windows, partial, pattern, qwen, small, windows, with_epsilon, with_rotary,
 };
 use super::{Feed, HeadNorms, Kind, LayerKind, Layout, Names, Sizes};
 use crate::layers::{Activation, NormKind, Rotary};
@@ -58,7 +58,7 @@ family! {
     MISTRAL, "Mistral", "mistral", "mistralai/Mistral-7B-v0.1",
     "Mistral"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let kind = llama(settings)?;
-        let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
+        let layers = one_window(settings, &kind)?;
         Ok(Kind { layers, ..kind })
     }
 }
@@ -89,7 +89,7 @@ family! {
         let sizes = Sizes::read(settings)?;
         let epsilon = settings.epsilon("rms_norm_eps", 1e-5)?;
         let kind = with_rotary(settings, sizes, epsilon, rope::rotary(settings, sizes.d_k, true)?)?;
-        let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
+        let layers = one_window(settings, &kind)?;
         Ok(Kind { layout: Layout::Packed("qkv_proj"), feed: Feed::GateUp(["mlp.gate_up_proj", "mlp.down_proj"]), layers, ..kind })
     }
 }
@@ -345,7 +345,7 @@ family! {
         let rotary = rope::rotary(settings, sizes.d_k, false)?;
         let activation = settings.activation("hidden_act", Activation::GeluTanh)?;
         let kind = Kind::new(sizes, activation, settings.epsilon("norm_epsilon", 1e-5)?, rotary);
-        let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
+        let layers = one_window(settings, &kind)?;
         Ok(Kind {
             bias: [bias; 4],
             mlp_bias: [bias; 2],
