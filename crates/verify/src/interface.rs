@@ -2,11 +2,11 @@
 
 use crate::Array;
 use crate::file::{ModelFile, Port};
-use netwright_ir::{Bindings, Dim, ElementType, Symbol, TensorType};
+use netwright_ir::{Bindings, Dim, ElementType, Shape, Symbol};
 use std::collections::BTreeMap;
 
 /// Returns the first difference between two lists of inputs or outputs; names of symbols may differ, and so may the types
-/// of floats of at most 32 bits, as [`float_types`] notes.
+/// of floats of at most 32 bits, as [`float_types`] notes. The shapes of outputs are judged when they are computed.
 pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> {
     let name = |port: Option<&Port>| port.map_or_else(|| "nothing".to_owned(), |port| format!("`{}`", port.name));
     (0..a.len().max(b.len())).find_map(|at| {
@@ -36,20 +36,17 @@ pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> 
             ));
         }
         let (left_ty, right_ty) = (left.ty.as_ref()?, right.ty.as_ref()?);
-        let differs = !may_be_equal(left_ty, right_ty);
+        let differs = !are_comparable(left_ty.element, right_ty.element)
+            || kind == "input" && !may_be_equal(left_ty.shape.as_ref(), right_ty.shape.as_ref());
         differs.then(|| format!("{kind} `{}` is {left_ty} in the first and {right_ty} in the second", left.name))
     })
 }
 
-fn may_be_equal(a: &TensorType, b: &TensorType) -> bool {
-    let shapes = match (&a.shape, &b.shape) {
-        (Some(a), Some(b)) => {
-            let known = |(a, b): (&Dim, &Dim)| a.known().zip(b.known()).is_none_or(|(a, b)| a == b);
-            a.len() == b.len() && a.iter().zip(b.iter()).all(known)
-        }
-        _ => true,
-    };
-    (a.element == b.element || are_floats(a.element, b.element)) && shapes
+/// Returns whether two declared shapes do not contradict each other.
+fn may_be_equal(a: Option<&Shape>, b: Option<&Shape>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else { return true };
+    let known = |(a, b): (&Dim, &Dim)| a.known().zip(b.known()).is_none_or(|(a, b)| a == b);
+    a.len() == b.len() && a.iter().zip(b.iter()).all(known)
 }
 
 /// Returns the sizes of symbols of the first model for which the second model has numbers, unless `given` has them, and a
@@ -75,9 +72,9 @@ pub(crate) fn fixed_dims(
     (fixed, (!sizes.is_empty()).then_some(note))
 }
 
-/// Returns whether values of both types can be compared: floats that are at most as wide as f32.
-fn are_floats(a: ElementType, b: ElementType) -> bool {
-    [a, b].into_iter().all(|element| element.is_float() && element.bits() <= 32)
+/// Returns whether values of both types can be compared: types that are equal, or floats that are at most as wide as f32.
+fn are_comparable(a: ElementType, b: ElementType) -> bool {
+    a == b || [a, b].into_iter().all(|element| element.is_float() && element.bits() <= 32)
 }
 
 /// Returns the inputs that have another float type in the second model, with that type, and a note about them and the

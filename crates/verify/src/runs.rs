@@ -304,10 +304,12 @@ impl Judge<'_> {
                 }
                 (Err(error), _) => return verdict(error, &self.options.runtime, true),
             };
-            for (model, outputs) in [(self.a, &left), (second.model, &right)] {
-                if let Some(why) = misdeclared(model, outputs, &case.bindings) {
-                    return Ok(self.fails(model, why));
-                }
+            if let Some(why) = misdeclared(second.model, &right, &case.bindings) {
+                return Ok(self.fails(second.model, why));
+            }
+            // The optimizer corrects declarations, so the second model may have the right one.
+            if let Some(why) = misdeclared(self.a, &left, &case.bindings).filter(|_| runs.is_empty()) {
+                self.notes.push(format!("in the first model, {why}"));
             }
             let right = with_types_of_values(&left, right);
             let places = if case.may_be_nan { Where::FirstIsFinite } else { Where::Everywhere };

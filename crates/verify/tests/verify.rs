@@ -83,6 +83,15 @@ fn a_wrong_declaration_fails() {
 }
 
 #[test]
+fn a_declaration_may_be_corrected_but_not_broken() {
+    let mut wrong = reference();
+    wrong.output = vec![models::value("y: f32[batch, 6]")];
+    let note = "in the first model, output `y` is declared as f32[batch, 6] and is f32[1, 5]";
+    assert_contains(&against(wrong.clone(), reference()), &["equal in tract", note]);
+    assert_contains(&against(reference(), wrong), &["b.onnx fails: output `y` is declared as f32[batch, 6]"]);
+}
+
+#[test]
 fn outputs_that_are_not_finite() {
     let log = graph(&["x: f32[4]"], &["y: f32[4]"], vec![node("n = Abs(x)"), node("m = Neg(n)"), node("y = Log(m)")]);
     assert_contains(&alone(log), &["a.onnx fails: output `y` has NaN at [0]"]);
