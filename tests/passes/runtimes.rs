@@ -479,6 +479,24 @@ fn share_cache() {
                 .replace("[b, s, 16]", "[b, s, 8]"),
         ),
         ("mask_of_distances", inputs.to_owned(), format!("{distances}\n{attention}\n{outputs}")),
+        // Biases by distance have no bound, so that rows that are masked entirely are lifted.
+        (
+            "bias_by_distance",
+            inputs.to_owned(),
+            format!("{distances}\n{attention}\n{outputs}")
+                .replace(
+                    "%mask = add %later, %hidden : f32[b, 1, s, p + s]",
+                    "%masked = add %later, %hidden : f32[b, 1, s, p + s]
+                 %back = neg %distance : f32[s, p + s]
+                 %apart = max %distance, %back : f32[s, p + s]
+                 %bias = mul %apart, f32[1, 2, 1, 1] [-0.5, -0.25] : f32[1, 2, s, p + s]
+                 %mask = add %masked, %bias : f32[b, 2, s, p + s]
+                 %most = reduce_max %mask, [-1] : f32[b, 2, s, 1]
+                 %level = sub %mask, %most : f32[b, 2, s, p + s]
+                 %lifted = sub %level, %most : f32[b, 2, s, p + s]",
+                )
+                .replace("%k, %k, %mask,", "%k, %k, %lifted,"),
+        ),
         // Earlier keys are hidden.
         (
             "mask_of_distances_to_earlier_keys",

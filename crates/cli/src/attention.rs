@@ -11,7 +11,7 @@ use crate::model_io::write_failure;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::expect_place;
 use crate::runtimes;
-use crate::suggest;
+use crate::suggest::{self, UseOf};
 use netwright::attention::{AttentionError, AttentionMap, AttentionModel, Kind, rollout};
 use netwright::files::{Code, ScratchFolder, Source, write_file};
 use netwright::nn::{Pretrained, PretrainedOptions};
@@ -83,6 +83,7 @@ impl View<'_> {
 
 pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
     let source = Path::new(&args.model);
+    suggest::expect_source(&args.model, &[], UseOf::Folder)?;
     match &args.output {
         Some(path) => expect_ours(path)?,
         None if output.json => {}
@@ -91,7 +92,6 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
             return Err(Misuse::Missing.failure(text));
         }
     }
-    suggest::expect_source(&args.model, &[])?;
     let mut options = PretrainedOptions::default();
     options.task = args.task;
     let pretrained = Pretrained::open(source, &options).map_err(failed)?;

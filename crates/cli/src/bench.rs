@@ -239,6 +239,7 @@ fn text(report: &Report) -> String {
             between.as_ref().map_or_else(String::new, |Between { low, high }| format!(" ({low:.3} to {high:.3})"));
         format!("{runtime}: the second model takes {}{spread}: {what}", share(*ratio))
     }));
+    lines.extend(other_sizes(&report.timed));
     lines.extend(
         report
             .not_run
@@ -247,6 +248,19 @@ fn text(report: &Report) -> String {
     );
     text.push_str(&(lines.join("\n") + "\n"));
     text
+}
+
+/// Returns what to do about a symbol that has another size in the second of two models.
+fn other_sizes(timed: &[Timed]) -> Option<String> {
+    let (first, second) = (timed.first()?, timed.iter().find(|other| other.model != timed[0].model)?);
+    let (symbol, size) =
+        first.sizes.iter().find(|(symbol, size)| second.sizes.get(*symbol).is_some_and(|own| own != *size))?;
+    let other = second.sizes[symbol];
+    let [first, second] = [first, second].map(|timed| in_line(&timed.model));
+    Some(format!(
+        "{symbol} is {size} for {first} and {other} for {second}, so that the times cannot be compared; add --dim \
+         {symbol}={other}"
+    ))
 }
 
 /// Returns the time of one model as a multiple of that of another.

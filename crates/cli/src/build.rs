@@ -9,6 +9,7 @@ use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
 use crate::spinner::Spinner;
+use crate::suggest::UseOf;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use branches::{joined, write_branches};
 use netwright::files::{self, Code, ScratchFolder, Source};
@@ -334,7 +335,7 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
                 return Err(Misuse::NotFor
                     .failure("--seed is only for presets, whose weights are random\n  help: leave out --seed"));
             }
-            suggest::expect_source(folder, &["transformer-base", "transformer-big"])?;
+            suggest::expect_source(folder, &["transformer-base", "transformer-big"], UseOf::File)?;
             return layout::open(args).map_err(|error| match error {
                 OpenError::NoPast { path, .. } if args.client == Some(Client::Genai) => {
                     let text = format!(

@@ -10,8 +10,9 @@ use std::path::Path;
 /// The number of bytes that are read.
 const START: usize = 64;
 
-/// Returns what a file is instead of an ONNX model, and the help; `None` if it may be one, or cannot be read.
-pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
+/// Returns what a file is instead of an ONNX model, and the help, which is `otherwise` if there is nothing better to do;
+/// `None` if it may be a model, or cannot be read.
+pub(crate) fn recognized(path: &Path, otherwise: &str) -> Option<(&'static str, String)> {
     let source = Source::open(path).ok()?;
     let mut start = [0; START];
     let length = usize::try_from(source.len()).unwrap_or(START).min(START);
@@ -19,7 +20,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
     source.read_at(0, start).ok()?;
     let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
     let name = in_line(path);
-    let part = || build_folder(path).unwrap_or_else(|| "name an ONNX model".to_owned());
+    let part = || build_folder(path).unwrap_or_else(|| otherwise.to_owned());
     let export = "export it with torch.onnx.export, or build the Hugging Face folder that it belongs to: `netwright build \
                   FOLDER -o model.onnx`";
     Some(match start {
@@ -34,7 +35,11 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
         [_, _, _, _, b'O', b'R', b'T', b'M', ..] => {
             ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from".to_owned())
         }
-        [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", build(&name)),
+        [b'G', b'G', b'U', b'F', ..] if suggest::has_extension(path, &["gguf"]) => ("a GGUF file", build(&name)),
+        [b'G', b'G', b'U', b'F', ..] => {
+            let renamed = in_line(&path.with_extension("gguf"));
+            ("a GGUF file", format!("rename it, and {}", build(&renamed)))
+        }
         [_, _, _, _, _, _, 0, 0, b'{', ..] => ("a safetensors file", part()),
         _ if text.starts_with("version https://git-lfs") => (
             "a pointer of Git LFS",
@@ -47,7 +52,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
         ),
         _ if text.starts_with('{') && text.is_ascii() => ("a JSON file", part()),
         // A model may begin with letters, too.
-        _ if is_text(start) && onnx::expect_model(path).is_err() => ("a text file", "name an ONNX model".to_owned()),
+        _ if is_text(start) && onnx::expect_model(path).is_err() => ("a text file", otherwise.to_owned()),
         _ => return None,
     })
 }

@@ -115,6 +115,7 @@ fn perplexities(models: &[Loaded<'_>], text: &str, args: &Eval, output: Output) 
         let Loaded { text: tokenizer, model, .. } = loaded;
         // A decoder sees the token that starts a text; a masked model gets special tokens with each window.
         let mut tokens = tokenizer.encode(text, model.kind() == Evaluated::NextTokens).map_err(failed)?;
+        let tokens_of_text = tokens.len();
         tokens.truncate(args.tokens.unwrap_or(usize::MAX));
         if first.get_or_insert_with(|| tokens.clone()) != &tokens {
             let text = "the models have different tokenizers, so that their perplexities cannot be compared\n  help: \
@@ -124,7 +125,11 @@ fn perplexities(models: &[Loaded<'_>], text: &str, args: &Eval, output: Output) 
         let prediction =
             loaded.model.predict(&tokens).map_err(|error| loaded.source.named(failed(error), &loaded.path))?;
         if prediction.logarithms.is_empty() {
-            let text = format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
+            let help = match args.tokens {
+                Some(tokens) if tokens < tokens_of_text => "raise --tokens, because the first token is not predicted",
+                _ => "name a text with more words",
+            };
+            let text = format!("{} has no token to predict\n  help: {help}", in_line(&args.text));
             return Err(Failure::usage_with(Code::NothingToEvaluate, text));
         }
         predictions.push(prediction);

@@ -95,8 +95,14 @@ struct PlannedGraph {
     outputs: Vec<String>,
 }
 
+const NAME_CONFIG: &str = "name a config.json, or a folder that has one";
+
 /// Checks that a configuration exists; the help says what a name may mean instead.
 fn expect_config(config: &Path) -> Result<(), Failure> {
+    let file = config.join("config.json");
+    if config.is_dir() && file.symlink_metadata().is_err() {
+        return Err(Failure::usage(FileError::NotFound { path: file }).with_help(Some(NAME_CONFIG)));
+    }
     if config.symlink_metadata().is_ok() || config.ends_with("config.json") {
         return Ok(());
     }
@@ -109,7 +115,7 @@ fn expect_config(config: &Path) -> Result<(), Failure> {
                 "download the configuration: `hf download {id} config.json --local-dir {folder}`, then name {folder}"
             )
         }
-        (None, None) => "name a config.json, or a folder that has one".to_owned(),
+        (None, None) => NAME_CONFIG.to_owned(),
     };
     Err(Failure::usage(FileError::NotFound { path: config.to_owned() }).with_help(Some(&help)))
 }

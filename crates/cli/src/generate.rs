@@ -147,10 +147,15 @@ fn generate(
         writeln!(io::stderr(), "{}", generated.speed())?;
     }
     match (model.positions(), settings.max_new_tokens) {
-        (Some(positions), Some(asked)) if args.audio.is_none() && generated.ends_before(asked) => output.warn(&format!(
-            "the text ends before {asked} new tokens, because the model has only {positions} positions for the prompt and the \
-             new tokens"
-        )),
+        (Some(positions), Some(asked)) if args.audio.is_none() && generated.ends_before(asked) => {
+            let why = match model.cache_room() {
+                Some(room) if room < positions => {
+                    format!("the KV cache has room for only {room}; build the model with a larger --kv-cache static=N")
+                }
+                _ => format!("the model has only {positions} positions for the prompt and the new tokens"),
+            };
+            output.warn(&format!("the text ends before {asked} new tokens, because {why}"))
+        }
         _ => Ok(()),
     }
 }

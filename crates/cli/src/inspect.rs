@@ -6,7 +6,7 @@ mod node;
 mod weights;
 
 use crate::args::{Input, Inspect};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io::{read, read_at};
 use crate::output::{Output, counted, in_line, sheet, table, thousands};
 use crate::overwrite::Inputs;
@@ -120,6 +120,21 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
         } else {
             output.data(&Inspected::One(contents), || text)
         };
+    }
+    let forms = [
+        ("--ops", args.ops),
+        ("--tree", args.tree),
+        ("--weights", args.weights),
+        ("--node", args.node.is_some()),
+        ("--text", args.text),
+    ];
+    if let Some((flag, _)) = forms.iter().find(|(_, is_given)| *is_given && !output.json) {
+        let [folder, first] = [&args.input.model, &models[0]].map(|path| in_line(path));
+        let text = format!(
+            "{flag} is for one model, but {folder} is a folder with {}\n  help: name a file, such as {first}",
+            counted(models.len(), "model")
+        );
+        return Err(Misuse::NotFor.failure(text));
     }
     let mut all = vec![];
     let mut code = 0;

@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Misuse};
 use crate::spinner::Spinner;
+use crate::vocabulary;
 use netwright::ir::Name;
 use netwright::passes::Event;
 use serde::Serialize;
@@ -228,7 +229,9 @@ pub(crate) fn print_usage(answer: &clap::Error) -> ExitCode {
     let printed = if answer.use_stderr() {
         let text = answer.render();
         let text = if io::stderr().is_terminal() && !is_plain() { text.ansi().to_string() } else { text.to_string() };
-        write!(io::stderr(), "{}", text.replacen("error:", &format!("error[{}]:", misuse.code()), 1))
+        let text = text.replacen("error:", &format!("error[{}]:", misuse.code()), 1);
+        let is_value = answer.kind() == ErrorKind::ValueValidation;
+        write!(io::stderr(), "{}", if is_value { vocabulary::numbers(&text) } else { text })
     } else {
         answer.print().and_then(|()| io::stdout().flush())
     };

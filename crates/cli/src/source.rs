@@ -8,7 +8,7 @@ use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
 use crate::overwrite::{folder_of, source_files};
 use crate::runtimes;
-use crate::suggest;
+use crate::suggest::{self, UseOf};
 use clap::Parser;
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
@@ -80,7 +80,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
     if suggest::has_extension(path, &["onnx"]) {
         suggest::expect_onnx(path)?;
     } else {
-        suggest::suggest_source(&path.to_string_lossy(), &[])?;
+        suggest::suggest_source(&path.to_string_lossy(), &[], UseOf::Folder)?;
     }
     if !path.exists() {
         return Err(Failure::usage_with(Code::FileMissing, text("does not exist")));

@@ -22,20 +22,22 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
     if path.is_dir() {
         let help = match models_of(path).as_slice() {
-            [] if path.join("config.json").is_file() => contents::build(&name),
+            [] if path.join("config.json").is_file() || with_extensions(path, &["gguf"]).len() == 1 => {
+                contents::build(&name)
+            }
             [model] => format!("name the file {}", in_line(model)),
             models => files_help(models, "an ONNX file"),
         };
         return fail("is a folder", help);
     }
-    if let Some((what, help)) = contents::recognized(path) {
+    if let Some((what, help)) = contents::recognized(path, "name an ONNX model") {
         let text = format!("{path:?} is {what}, not an ONNX model\n  help: {help}");
         return Err(Failure::model_with(Misuse::Path.code(), text));
     }
     if is_missing(path) {
         let neighbors = with_extensions(folder_of(path), &["onnx"]);
         let help = meant_path(path, &neighbors).map(|near| format!("did you mean {near}?"));
-        return Err(missing(path, help.or_else(|| download(&name)).as_deref().unwrap_or(CORRECT)));
+        return Err(missing(path, help.or_else(|| download(&name, UseOf::File)).as_deref().unwrap_or(CORRECT)));
     }
     Ok(())
 }
@@ -48,6 +50,9 @@ pub(crate) fn expect_model(path: &Path) -> Result<(), Failure> {
     expect_onnx(path)?;
     onnx::expect_model(path).map_err(Failure::unread)
 }
+
+/// The help for a path that is not a source of `build`.
+const NAME_FOLDER: &str = "name a Hugging Face folder, which has the weights and a config.json";
 
 /// The help for a path of the call that resembles no other.
 const CORRECT: &str = "correct the path";
@@ -77,8 +82,8 @@ pub(crate) fn is_source_folder(path: &Path) -> bool {
 ///
 /// # Errors
 /// If it is an ONNX file, a folder without a configuration, or does not exist; the help names what it may mean.
-pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
-    suggest_source(source, presets)?;
+pub(crate) fn expect_source(source: &str, presets: &[&str], use_of: UseOf) -> Result<(), Failure> {
+    suggest_source(source, presets, use_of)?;
     let path = Path::new(source);
     if is_missing(path) {
         return Err(missing(path, CORRECT));
@@ -92,7 +97,7 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
 }
 
 /// Like [`expect_source`], but fails only if something else may be meant.
-pub(crate) fn suggest_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
+pub(crate) fn suggest_source(source: &str, presets: &[&str], use_of: UseOf) -> Result<(), Failure> {
     let path = Path::new(source);
     let name = in_line(path);
     let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
@@ -104,13 +109,14 @@ pub(crate) fn suggest_source(source: &str, presets: &[&str]) -> Result<(), Failu
         let help = if is_source_folder(Path::new(folder)) {
             format!("build its folder: `netwright build {folder} -o model.onnx`")
         } else {
-            "name a Hugging Face folder, which has the weights and a config.json, or export the model with \
-             torch.onnx.export"
-                .to_owned()
+            format!("{NAME_FOLDER}, or export the model with torch.onnx.export")
         };
         return fail("is a file of a model", help);
     }
     if path.is_file() && has_extension(path, &["onnx"]) {
+        if let Some((what, help)) = contents::recognized(path, NAME_FOLDER) {
+            return fail(&format!("is {what}, not an ONNX model"), help);
+        }
         return fail(
             "is an ONNX model already",
             format!("use optimize: `netwright optimize {name}`; other commands need the folder that it was built from"),
@@ -139,20 +145,32 @@ pub(crate) fn suggest_source(source: &str, presets: &[&str]) -> Result<(), Failu
         if let Some(near) = meant_path(path, &entries(folder_of(path))) {
             return missing(format!("did you mean {near}?"));
         }
-        if let Some(help) = download(source) {
+        if let Some(help) = download(source, use_of) {
             return missing(help);
         }
     }
     Ok(())
 }
 
+/// What a command does with the folder of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UseOf {
+    /// It reads the folder.
+    Folder,
+    /// It reads an ONNX file that `build` writes, or is `build`.
+    File,
+}
+
 /// Returns how to get a model of the Hugging Face Hub, if a missing path may name one.
-fn download(source: &str) -> Option<String> {
+fn download(source: &str, use_of: UseOf) -> Option<String> {
     let id = hub_id(source)?;
     let model = id.rsplit('/').next().unwrap_or(id);
+    let next = match use_of {
+        UseOf::Folder => format!("name {model}"),
+        UseOf::File => format!("`netwright build {model} -o {model}.onnx`"),
+    };
     Some(format!(
-        "a model of the Hugging Face Hub is downloaded first: `hf download {id} --local-dir {model}`, then `netwright build \
-         {model} -o {model}.onnx`"
+        "a model of the Hugging Face Hub is downloaded first: `hf download {id} --local-dir {model}`, then {next}"
     ))
 }
 

@@ -6,6 +6,7 @@ use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
+use crate::suggest;
 use netwright::files::{self, Code, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::nearest::listed;
@@ -361,11 +362,26 @@ fn expect_empty(folder: &Path) -> Result<bool, Failure> {
     }
 }
 
+/// Returns the manifest in a folder that `split` wrote.
+fn expect_manifest(folder: &Path) -> Result<PathBuf, Failure> {
+    let path = folder.join(MANIFEST);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let name = in_line(folder);
+    let models: Vec<String> = suggest::with_extensions(folder, &["onnx"]).iter().map(|path| in_line(path)).collect();
+    let models = if models.len() < 2 { "FIRST.onnx SECOND.onnx".to_owned() } else { models.join(" ") };
+    Err(Misuse::Path.failure(format!(
+        "the folder {name} has no {MANIFEST}, which `split` writes beside the parts of a model\n  help: name a folder that \
+         `split` wrote, or models in the order in which they run, such as {models}"
+    )))
+}
+
 pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
     expect_place("the output", &args.output)?;
     let path = match &args.models[..] {
         [path] if path.extension().is_some_and(|extension| extension == "json") => Some(path.clone()),
-        [folder] => Some(folder.join(MANIFEST)).filter(|path| path.is_file()),
+        [folder] if folder.is_dir() => Some(expect_manifest(folder)?),
         _ => None,
     };
     let manifest = path.map(|path| Ok::<_, Failure>((Manifest::read(&path)?, path))).transpose()?;

@@ -72,6 +72,24 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--force", "--overwrite", "-f", "-y"], "-o replaces a file that exists: leave it out"),
 ];
 
+/// How the standard library says that a text is not a number, and what it means.
+const NUMBERS: [(&str, &str); 7] = [
+    ("number would be zero for non-zero type", "expected 1 or more"),
+    ("invalid digit found in string", "expected a whole number"),
+    ("cannot parse integer from empty string", "expected a whole number"),
+    ("number too large to fit in target type", "the number is too large"),
+    ("number too small to fit in target type", "the number is too small"),
+    ("invalid float literal", "expected a number"),
+    ("cannot parse float from empty string", "expected a number"),
+];
+
+/// Returns an error about the value of a flag in plain words.
+pub(crate) fn numbers(error: &str) -> String {
+    let from = |(words, _): &&(&str, &str)| error.contains(&format!(": {words}"));
+    let replaced = NUMBERS.iter().find(from).map(|(words, plain)| error.replacen(words, plain, 1));
+    replaced.unwrap_or_else(|| error.to_owned())
+}
+
 /// Adds what to write instead to an error of the command line, and removes suggestions that do not help.
 pub(crate) fn explain(error: &mut Error) {
     match error.kind() {

@@ -204,7 +204,12 @@ fn mistakes_get_a_suggestion() {
     fs::copy(at.join("bert/model.safetensors"), at.join("lone/lone.safetensors")).expect("copied");
     fs::create_dir_all(at.join("hub/onnx")).expect("a folder");
     fs::copy(at.join("model.onnx"), at.join("hub/onnx/model.onnx")).expect("copied");
+    fs::create_dir(at.join("empty")).expect("a folder");
+    fs::create_dir(at.join("adapter")).expect("a folder");
+    fs::write(at.join("adapter/adapter_config.json"), "{}").expect("written");
     for (file, text) in [
+        ("note.onnx", "a text"),
+        ("misnamed.onnx", "GGUF version 3"),
         ("llama.gguf", "GGUF version 3"),
         ("other.gguf", "GGUF version 3"),
         ("model.pt", "PK\u{3}\u{4} and so on"),
@@ -290,6 +295,40 @@ fn mistakes_get_a_suggestion() {
         (&["families", "--for", "a/b"], "`hf download a/b config.json --local-dir b`"),
         (&["families", "--for", "gpt2"], "help: gpt2 is a family, GPT-2"),
         (&["optimize", "hub"], "help: name the file hub/onnx/model.onnx"),
+        (&["generate", "a/b", "-p", "hi"], "`hf download a/b --local-dir b`, then name b\n"),
+        (&["eval", "a/b", "--text", "model.pt"], "`hf download a/b --local-dir b`, then name b\n"),
+        (&["attention", "a/b", "--text", "hi"], "`hf download a/b --local-dir b`, then name b\n"),
+        (
+            &["build", "note.onnx", "-o", "out"],
+            "\"note.onnx\" is a text file, not an ONNX model\n  help: name a Hugging Face folder",
+        ),
+        (
+            &["build", "misnamed.onnx", "-o", "out"],
+            "help: rename it, and build an ONNX model from it: netwright build misnamed.gguf",
+        ),
+        (&["build", "page.onnx", "-o", "out"], "is a web page, not an ONNX model\n  help: download the file itself"),
+        (
+            &["inspect", "several", "--ops"],
+            "--ops is for one model, but several is a folder with 2 models\n  help: name a file, such as several/a.onnx\n",
+        ),
+        (&["merge", "empty", "-o", "out"], "has no parts.json, which `split` writes beside the parts of a model\n"),
+        (
+            &["merge", "several", "-o", "out"],
+            "or models in the order in which they run, such as several/a.onnx several/b.onnx\n",
+        ),
+        (&["inspect", "adapter"], "\"adapter\" is a folder\n  help: name an ONNX file\n"),
+        (&["families", "--for", "adapter"], "help: name a config.json, or a folder that has one\n"),
+        (&["optimize", "model.onnx", "--jobs", "0"], "'--jobs <N>': expected 1 or more\n"),
+        (&["optimize", "model.onnx", "--jobs", "x"], "'--jobs <N>': expected a whole number\n"),
+        (&["optimize", "model.onnx", "--stop-after", ""], "'--stop-after <STOP_AFTER>': expected a whole number\n"),
+        (&["generate", "bert", "-p", "a", "--top-p", "x"], "'--top-p <P>': expected a number\n"),
+        (&["optimize", "model.onnx", "--dim", "batch="], "expected SYMBOL=SIZE, such as batch=2\n"),
+        (&["optimize", "model.onnx", "--dim", "=1"], "expected SYMBOL=SIZE, such as batch=2\n"),
+        (&["optimize", "model.onnx", "--rename-dim", "batch=2"], "`2` is a size, not a name: use --dim batch=2\n"),
+        (
+            &["optimize", "model.onnx", "--target", "ort", "--kv-cache", "shared"],
+            "the model has no KV cache\n  help: add one in the same call, with `optimize --add-kv-cache`",
+        ),
         (&["split", "model.onnx", "-o", "out"], "<--after <NAMES>|--size <SIZE>>"),
         (&["generate", "bert"], "<--prompt <TEXT>|--audio <FILE.wav>>"),
     ] {

@@ -180,8 +180,13 @@ impl Model {
     /// Returns the number of positions of the decoder, if the configuration or a cache of fixed length limits it.
     pub fn positions(&self) -> Option<usize> {
         // The last token is not read.
-        let room = self.first.room().map(|room| room.saturating_add(1));
+        let room = self.cache_room().map(|room| room.saturating_add(1));
         self.positions.into_iter().chain(room).min()
+    }
+
+    /// Returns the number of tokens for which a KV cache of fixed length has room; `None` if the cache grows.
+    pub fn cache_room(&self) -> Option<usize> {
+        self.first.room()
     }
 
     /// Returns the number of frames of audio that the encoder reads, if it or the configuration says so.

@@ -65,3 +65,9 @@ pub(crate) fn add_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
     *graph = new;
     Ok(events)
 }
+
+/// Whether an input is named after a KV cache.
+pub(crate) fn names_cache(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.contains("past") || name.contains("cache")
+}

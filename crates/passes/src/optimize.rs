@@ -230,7 +230,9 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     if share_cache {
         report.shared_before = shared_cache::shared_before(&model.graph);
         if report.shared_before.is_none() {
-            report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
+            let fuses = |name| selected.iter().any(|pass| pass.name == name && pass.forms == Some(OpKind::Attention));
+            let unfused: Vec<&Event> = report.declined.iter().filter(|event| fuses(event.pass)).collect();
+            report.applied.extend(shared_cache::share_cache(&mut model.graph, &unfused)?);
         }
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {

@@ -2,6 +2,7 @@
 
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
+use crate::relations::tokens;
 use crate::tables::Rows;
 use crate::uses::{Graphs, Masking, Uses};
 use crate::{Array, Values, VerifyError};
@@ -259,7 +260,12 @@ fn make(
             let lengths = match port.name.to_lowercase() {
                 name if name.contains("total") => vec![total; count],
                 name if name.contains("seqlens") => vec![(total - 1).max(0); count],
-                _ => (0..count).map(|_| 1 + below(total, &mut random)).collect(),
+                name => {
+                    // New tokens follow a past in the same buffer.
+                    let new = tokens(ports).filter(|_| name.contains("past")).and_then(|dim| dim.evaluate(bindings));
+                    let most = new.map(|new| total - new).filter(|most| *most > 0).unwrap_or(total);
+                    (0..count).map(|_| 1 + below(most, &mut random)).collect()
+                }
             };
             from_integers(ty.element, &lengths)
         }

@@ -16,6 +16,9 @@ pub(crate) type Relations = BTreeMap<Symbol, Dim>;
 /// The largest number of relations to try: each may load the model again.
 const MOST: usize = 12;
 
+/// The room for the past in buffers whose use no symbol tells.
+const PAST_IN_BUFFER: i64 = 8;
+
 /// Returns the relations to try, the most likely first and none last; all include `given`, the dims of the user.
 pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> {
     let ports = file.inputs();
@@ -33,11 +36,17 @@ pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> 
         }
         merged
     };
-    let named = by_name(&ports);
+    let (buffers, has_grouped) = buffers(file, &ports, &graphs);
+    let mut named = by_name(&ports);
+    named.extend(buffers);
     let fixed = by_constants(&ports, &graphs);
-    let one_token = new_tokens(&ports).map(|symbol| Relations::from([(symbol, Dim::Known(1))])).unwrap_or_default();
+    let one_token = new_tokens(&ports).filter(|_| past(&ports).is_some() || has_grouped);
+    let one_token = one_token.map(|symbol| Relations::from([(symbol, Dim::Known(1))])).unwrap_or_default();
     let none = Relations::new();
     let mut found: Vec<Relations> = vec![];
+    if has_grouped {
+        found.push(with(&[&one_token, &named, &fixed]));
+    }
     let spatial = images(&ports, &graphs, &fixed);
     for image in spatial.iter().chain([&none]) {
         found.push(with(&[&named, &fixed, image]));
@@ -69,7 +78,7 @@ fn symbol(dim: &Dim) -> Option<&Symbol> {
 }
 
 /// Returns the number of new tokens: the length of the ids or embeddings.
-fn tokens(ports: &[Port]) -> Option<&Dim> {
+pub(crate) fn tokens(ports: &[Port]) -> Option<&Dim> {
     let is_tokens = |port: &&Port| {
         let name = port.name.to_lowercase();
         let is_input = ["input_ids", "inputs_embeds", "tokens", "ids"].iter().any(|word| name.ends_with(word));
@@ -84,10 +93,36 @@ fn past(ports: &[Port]) -> Option<Symbol> {
     symbols(ports).into_iter().find(is_past)
 }
 
-/// Returns the symbol of the number of new tokens, if the model has a past.
+/// Returns the symbol of the number of new tokens.
 fn new_tokens(ports: &[Port]) -> Option<Symbol> {
-    past(ports)?;
     symbol(tokens(ports)?).cloned()
+}
+
+/// Derives the length of buffers for keys and values, which have room for past and new tokens. Also returns whether
+/// GroupQueryAttention reads them: it takes several tokens after a past only for a batch of one.
+fn buffers(file: &ModelFile, ports: &[Port], graphs: &Graphs<'_>) -> (Relations, bool) {
+    let length = |port: &Port| dims(port).get(2).cloned();
+    let (mut relations, mut has_grouped) = (Relations::new(), false);
+    let Some(tokens) = tokens(ports) else { return (relations, has_grouped) };
+    // Without a mask, the length of the past is the value of an input.
+    let room = past(ports).map_or(Dim::Known(PAST_IN_BUFFER), Dim::Symbol).plus(tokens);
+    for port in ports {
+        for &(node, place) in graphs.users(&port.name) {
+            let (is_grouped, present) = match (node.op_type.as_str(), place) {
+                ("GroupQueryAttention", 3 | 4) => (true, node.output.get(place - 2)),
+                ("MultiHeadAttention", 6 | 7) => (false, node.output.get(place - 5)),
+                _ => continue,
+            };
+            let present = file.outputs().iter().find(|output| Some(&output.name) == present);
+            let Some(Dim::Symbol(symbol)) = length(port).filter(|own| present.and_then(length).as_ref() == Some(own))
+            else {
+                continue;
+            };
+            relations.insert(symbol, room.clone());
+            has_grouped |= is_grouped;
+        }
+    }
+    (relations, has_grouped)
 }
 
 /// Derives sums from names: `past_plus_seq`, `total_sequence_length`, the length of a mask of a model with a past.

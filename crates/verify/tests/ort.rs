@@ -161,6 +161,48 @@ fn sizes_of_0_are_left_out_where_they_end_onnx_runtime() {
     assert!(text.starts_with("runs in ") && !text.contains(note), "{text}");
 }
 
+/// Buffers for keys and values have room for the past and the new tokens, of which there is one: after a past,
+/// GroupQueryAttention takes several only for a batch of one.
+#[test]
+fn shared_buffers_have_room_for_past_and_new_tokens() {
+    let Some(runtime) = installed() else { return };
+    let past = ["past_key: f32[batch, 1, max_length, 8]", "past_value: f32[batch, 1, max_length, 8]"];
+    let outputs = ["y: f32[batch, seq, 8]", "key: f32[batch, 1, max_length, 8]", "value: f32[batch, 1, max_length, 8]"];
+    let attention = "y, key, value = com.microsoft::GroupQueryAttention(x, x, x, past_key, past_value, before, total)";
+    let model = |length: &str, of: Vec<NodeProto>| {
+        let nodes = vec![
+            node("x = Gather(table, input_ids)"),
+            node("total = Cast(all)").int("to", 6),
+            node("less = Sub(all, one)"),
+            node("last = Cast(less)").int("to", 6),
+            node("rows = Shape(input_ids)").int("end", 1),
+            node("before = Expand(last, rows)"),
+            node(attention).int("num_heads", 1).int("kv_num_heads", 1),
+        ];
+        let mut graph =
+            graph(&[&["input_ids: i64[batch, seq]", length][..], &past].concat(), &outputs, [of, nodes].concat());
+        let table: Vec<f32> = (0_u8..64).map(|at| f32::from(at) / 64.0).collect();
+        graph.initializer = vec![integers("one", &[1], &[1]), floats("table", &[8, 8], &table)];
+        file("shared.onnx", graph)
+    };
+    let of_mask = || vec![node("all = Shape(mask)").int("start", 1).int("end", 2)];
+    let of_length =
+        || vec![node("new = Shape(input_ids)").int("start", 1).int("end", 2), node("all = Add(past_length, new)")];
+    for (length, of, expected) in [
+        ("mask: i64[batch, past + seq]", of_mask(), "max_length = past + seq, seq = 1"),
+        ("past_length: i64[1]", of_length(), "max_length = seq + 8, seq = 1"),
+    ] {
+        let model = model(length, of);
+        let options = Options::default().with_runtime(runtime.clone());
+        let text = verify_models(&model, None, &options).expect("a verdict").to_string();
+        assert!(text.starts_with("runs in ") && text.contains(expected), "{text}");
+        // The user's size counts.
+        let options = options.with_dims([(netwright_ir::Symbol::new("max_length"), netwright_ir::Dim::from(100))]);
+        let text = verify_models(&model, None, &options).expect("a verdict").to_string();
+        assert!(text.starts_with("runs in ") && !text.contains("max_length = past"), "{text}");
+    }
+}
+
 /// The f64 form of GroupQueryAttention is that of ONNX Runtime: what the same attention in other operators rounds
 /// differently is rounding, and another scale is not.
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Input, Reading, Sharing, Storage};
 use clap::{ArgGroup, Args};
+use netwright::ir::Dim;
 use std::path::PathBuf;
 
 const INTERFACE: &str = "Inputs and outputs";
@@ -22,7 +23,7 @@ pub(crate) struct Interface {
     #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_output: Vec<(String, String)>,
     /// Rename a symbolic dim; may be given several times. --dim may use old and new names.
-    #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = pair)]
+    #[arg(help_heading = INTERFACE, long, value_name = "OLD=NEW", value_parser = dim_pair)]
     pub(crate) rename_dim: Vec<(String, String)>,
     /// Make two models of one whose input selects a branch: of a merged decoder, the first pass and the later steps.
     /// -o names a folder, or a file NAME.onnx for NAME_false.onnx and NAME_true.onnx. Both share the external data of the
@@ -106,6 +107,15 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
         }
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err("expected two names, such as a=b".to_owned()),
+    }
+}
+
+/// Reads two names of symbolic dims.
+fn dim_pair(text: &str) -> Result<(String, String), String> {
+    let (old, new) = pair(text)?;
+    match new.parse::<Dim>() {
+        Ok(Dim::Symbol(_)) | Err(_) => Ok((old, new)),
+        Ok(_) => Err(format!("`{new}` is a size, not a name: use --dim {text}")),
     }
 }
 

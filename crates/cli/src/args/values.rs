@@ -47,7 +47,8 @@ impl FromStr for Opset {
 
 /// Reads a size of a symbolic dim.
 pub(super) fn binding(text: &str) -> Result<(Symbol, Dim), String> {
-    let (symbol, size) = text.split_once('=').ok_or("expected SYMBOL=SIZE, such as batch=2")?;
+    let parts = text.split_once('=').filter(|(symbol, size)| !symbol.trim().is_empty() && !size.trim().is_empty());
+    let (symbol, size) = parts.ok_or("expected SYMBOL=SIZE, such as batch=2")?;
     if size.contains('=') {
         return Err("expected one size: give --dim once for each symbol".to_owned());
     }

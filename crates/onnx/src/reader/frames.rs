@@ -21,7 +21,7 @@ pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
             stack.pop();
             continue;
         }
-        let Some(key) = varint(&mut image, &mut at, end)? else { break };
+        let Some(key) = varint(&mut image, &mut at, end)?.filter(|key| key >> 3 > 0) else { break };
         let length = match key & 7 {
             0 if varint(&mut image, &mut at, end)?.is_some() => continue,
             1 => Some(8),
@@ -89,6 +89,14 @@ mod tests {
         assert!(small.iter().all(|byte| *byte == 7));
         // A window is read ahead, and the small weight has a key before it.
         assert!(before[1 << 14..before.len() - 64].iter().all(|byte| *byte == 0));
+    }
+
+    /// What is not a key ends the walk: a file of zeros may be large.
+    #[test]
+    fn zeros_are_not_walked() {
+        let frames = frames(&[model(1 << 20), vec![0; 100], model(1 << 20)].concat());
+        // A window is read ahead.
+        assert!(frames[frames.len() - (1 << 19)..].iter().all(|byte| *byte == 0));
     }
 
     /// Checks that a file cut or damaged anywhere gives the same error as when it is read in full.

@@ -1,8 +1,8 @@
 //! What each value of a decoder depends on: tokens, the number of tokens, or neither.
 
-use super::Refusal;
 use super::axes::{mapped, takes_sizes};
 use super::emit::MAX_DEPTH;
+use super::{Refusal, names_cache};
 use crate::read::sizes::position;
 use netwright_ir::{Dim, DimParts, ElementType, Graph, HashMap, Name, NodeId, Op, OpKind, Symbol, Value};
 use smallvec::SmallVec;
@@ -144,7 +144,7 @@ impl<'g> Analysis<'g> {
             };
             let axes: Axes = (0..shape.len()).filter(|axis| shape[*axis] == self.seq).collect();
             let lower = name.to_lowercase();
-            if lower.contains("past") || lower.contains("cache") {
+            if names_cache(&name) {
                 return Err(Refusal::new(
                     format!("the input `{name}` shows that the model has a KV cache"),
                     "leave out --add-kv-cache",

@@ -1,7 +1,8 @@
 //! Turns the KV cache into buffers that the caller preallocates and every step extends in place.
 
+use crate::add_cache::names_cache;
 use crate::pipeline::{Event, PassError, name_of};
-use crate::read::masks::{for_grouped, is_finite};
+use crate::read::masks::{before_lift, for_grouped, is_finite};
 use crate::read::numbers::Numbers;
 use crate::read::positions::Count;
 use crate::read::sizes::{Expression, Sizes, position};
@@ -17,6 +18,15 @@ const NAME: &str = "share-cache";
 
 /// The name of the input for the length of the past, if no other input determines it.
 pub(crate) const PAST_LENGTH: &str = "past_sequence_length";
+
+/// What to do if a cache cannot be a buffer.
+const GROWING: &str =
+    "leave out --kv-cache shared; then each step returns the past and the new keys and values concatenated";
+
+/// What to do if a cache cannot be a buffer once the model is converted.
+const IN_TWO_CALLS: &str = "with --dtype f16, use two calls: share the cache without --dtype, then convert the result with \
+                            `optimize --target ort --dtype f16 --io-dtype 'past|present=f16'`; else leave out --kv-cache \
+                            shared";
 
 /// The length axis of a cache `[batch, heads, length, head_size]`.
 const LENGTH: usize = 2;
@@ -62,11 +72,13 @@ impl Cache {
 ///
 /// # Errors
 /// If the model has no cache, or one that cannot be a buffer. The graph may then be partly rewritten; discard it.
-pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
+///
+/// `unfused` are the attentions that were not fused.
+pub(crate) fn share_cache(graph: &mut Graph, unfused: &[&Event]) -> Result<Vec<Event>, PassError> {
     let attentions = graph.schedule().into_iter().filter(|node| graph.node(*node).op().kind() == OpKind::Attention);
     let caches: Vec<Cache> = attentions.filter_map(|node| cache(graph, node).transpose()).collect::<Result<_, _>>()?;
     let Some(first) = caches.first() else {
-        return refused("no attention with a past was fused\n  help: see the reasons with --explain");
+        return refused(why_none(graph, unfused));
     };
     for cache in &caches {
         if cache.seq.same(&first.seq) != Some(true) || cache.past_length != first.past_length {
@@ -80,6 +92,21 @@ pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
         Skip::Rejected(why) => refused(why),
         Skip::NoMatch => refused("the form of its attention does not support buffers"),
     })
+}
+
+/// Returns why no attention of a graph has a cache, and what to do about it.
+fn why_none(graph: &Graph, unfused: &[&Event]) -> String {
+    let Some(past) = graph.inputs().find(|input| names_cache(graph.value_name(*input))) else {
+        return "the model has no KV cache\n  help: add one in the same call, with `optimize --add-kv-cache`, or export the \
+                decoder with its past keys and values"
+            .to_owned();
+    };
+    let past = graph.operand_text(past);
+    let (reason, cure) = match unfused {
+        [] => (String::new(), "leave out the flags that prevent it, such as --opset and --skip"),
+        [first, ..] => (format!("\n  {first}"), "change what the reason names"),
+    };
+    format!("the attention that reads {past} is not fused{reason}\n  help: {cure}, or leave out --kv-cache shared")
 }
 
 /// Returns the name of an attention whose cache is a buffer, in a graph without a cache that could become one.
@@ -119,7 +146,8 @@ pub(crate) fn buffers(graph: &Graph) -> Vec<[Value; 2]> {
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, PassError> {
-    Err(PassError::Cache(why.into()))
+    let why = why.into();
+    Err(PassError::Cache(if why.contains("\n  help: ") { why } else { why + "\n  help: " + GROWING }))
 }
 
 /// Returns an attention and its cache. `None` if it has no past.
@@ -138,9 +166,11 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let &[_, key, value, ref rest @ ..] = &results[..] else { return fail("does not return the present") };
     let is_output = |value: Value| graph.is_output(value) && graph.use_count(value) == 1;
     if [past_key, past_value].iter().any(|past| graph.kind(*past) != OpKind::Input) {
-        return fail(
-            "has a past that is not an input; with --dtype, the cache must have that type: --io-dtype 'past|present=f16'",
-        );
+        let element = graph.fact(past_key).element().map_or_else(|| "TYPE".to_owned(), |element| element.to_string());
+        return fail(&format!(
+            "has a past that is not an input\n  help: with --dtype, the cache must have that type: add --io-dtype \
+             'past|present={element}'"
+        ));
     }
     if !is_output(key) || !is_output(value) {
         return fail("has a present that is not an output, or has another use");
@@ -185,17 +215,33 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
         past_length: past_length.clone(),
         is_grouped: true,
     };
+    // GroupQueryAttention computes rows that are masked entirely, too.
+    let lifted = cache.mask;
+    cache.mask = lifted.map(|mask| before_lift(graph, mask).unwrap_or(mask));
     cache.is_grouped = size % 8 == 0 && is_causal(graph, &cache);
-    // MultiHeadAttention returns NaN for a row that is fully masked by -inf.
-    let finite = cache.mask.is_none_or(|mask| is_finite(graph, mask));
-    if cache.is_grouped || heads == key_heads && softcap == 0.0 && finite {
+    if cache.is_grouped {
         return Ok(Some(cache));
     }
-    fail(
-        "can be neither a GroupQueryAttention, which requires a provably causal mask and a head size that is a multiple \
-         of 8, nor a MultiHeadAttention, which requires a provably finite mask and does not support grouped heads or a \
-         softcap",
-    )
+    cache.mask = lifted;
+    // MultiHeadAttention returns NaN for a row that is fully masked by -inf.
+    let finite = cache.mask.is_none_or(|mask| is_finite(graph, mask));
+    let why_other = [
+        (heads != key_heads, "does not repeat key-value heads"),
+        (softcap != 0.0, "has no softcap"),
+        (!finite, "requires a mask that is provably finite"),
+    ];
+    let Some((_, why_other)) = why_other.into_iter().find(|(applies, _)| *applies) else { return Ok(Some(cache)) };
+    let why = if size % 8 == 0 {
+        "requires a mask that provably hides all later tokens".to_owned()
+    } else {
+        format!("requires heads whose size, here {size}, is a multiple of 8")
+    };
+    // What is proven of a mask in f32 may be lost where it is converted.
+    let is_converted = size % 8 == 0 && element == Some(ElementType::F16);
+    let help = if is_converted { format!("\n  help: {IN_TWO_CALLS}") } else { String::new() };
+    fail(&format!(
+        "can be neither a GroupQueryAttention, which {why}, nor a MultiHeadAttention, which {why_other}{help}"
+    ))
 }
 
 /// Whether no query sees a later key.
