@@ -31,9 +31,10 @@ mod tensor;
 /// The opsets newer than those with known operators: their operators are opaque.
 pub const OPAQUE_OPSETS: RangeInclusive<i64> = 29..=40;
 
-/// The domain of ONNX Runtime's operators, which it runs even in models that do not import it; not so in their
-/// functions.
-const CONTRIB: &str = "com.microsoft";
+/// The domains whose operators ONNX Runtime runs even in models that do not import them, with the version that it
+/// assumes; not so in their functions.
+const ASSUMED: [(&str, i64, &str); 2] =
+    [("com.microsoft", 1, "the only one"), ("ai.onnx.ml", 5, "the newest that ONNX Runtime knows")];
 
 /// Whether the operators of an opset are opaque because it is newer or older than those with known operators.
 pub(crate) fn is_opaque_opset(opset: i64) -> bool {
@@ -267,12 +268,13 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
         warnings: RefCell::new(vec![]),
         has_negative_size: Cell::new(false),
     };
-    if !opsets.contains_key(CONTRIB)
-        && let Some(node) = names::nodes(&graph).find(|node| node.domain.as_deref() == Some(CONTRIB))
-    {
-        let what = format!("the model does not import the operator set {CONTRIB:?}; assuming version 1, the only one");
+    for (domain, version, which) in ASSUMED {
+        let reads = |node: &&NodeProto| node.domain.as_deref() == Some(domain) && !opsets.contains_key(domain);
+        let Some(node) = names::nodes(&graph).find(reads) else { continue };
+        let what =
+            format!("the model does not import the operator set {domain:?}; assuming version {version}, {which}");
         context.warn(ReadProblem::Node { node: node_text(node), what })?;
-        opsets.insert(CONTRIB.to_owned(), 1);
+        opsets.insert(domain.to_owned(), version);
     }
     if let Some(name) = names::hidden_by_result(&graph) {
         let what = format!("{name:?} is the name of a result in a body and of a value around it, which ONNX forbids");

@@ -263,7 +263,7 @@ fn declared_shapes_that_are_wrong() {
         };
         NodeProto { attribute: vec![branch("then_branch"), branch("else_branch")], ..node("If", &["c"], &[to]) }
     };
-    let cases: [(Change<'_>, &str, [&str; 2]); 10] = [
+    let cases: [(Change<'_>, &str, [&str; 2]); 12] = [
         (
             &|graph| {
                 graph.input.push(typed("c", 9, &[]));
@@ -288,6 +288,14 @@ fn declared_shapes_that_are_wrong() {
                 graph.output = vec![typed("y", 1, &[Some(5)])];
             },
             "node \"y\" (Neg): its result \"y\" is declared f32[5], but inferred as f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[Some(2)]));
+                graph.output = vec![typed("y", 1, &[Some(2), Some(3)])];
+            },
+            "node \"y\" (Neg): its result \"y\" is declared f32[2, 3], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
@@ -323,6 +331,15 @@ fn declared_shapes_that_are_wrong() {
             },
             "node \"a\" (Constant): its result \"a\" is declared i64[2], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[Some(2)]));
+                graph.node[1] = NodeProto { domain: text("ai.onnx.ml"), ..node("Scaler", &["a"], &["y"]) };
+            },
+            "node \"y\" (ai.onnx.ml.Scaler): the model does not import the operator set \"ai.onnx.ml\"; \
+             assuming version 5, the newest that ONNX Runtime knows",
+            ["f32[2]", "f32[*]"],
         ),
         (
             &|graph| graph.node = vec![contrib("Gelu", "x", "a"), contrib("Gelu", "a", "y")],
