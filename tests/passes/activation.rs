@@ -96,6 +96,19 @@ fn fuse_gelu() {
             ],
         ),
         (
+            "tanh_of_an_integer_power",
+            &[
+                "%q = pow %x, 3",
+                "%c = mul %q, 0.044715",
+                "%s = add %x, %c",
+                "%a = mul %s, 0.7978846",
+                "%t = tanh %a",
+                "%p = add 1.0, %t",
+                "%h = mul 0.5, %x",
+                "%g = mul %p, %h",
+            ],
+        ),
+        (
             "tanh_of_products",
             &[
                 "%c = mul %x, 0.044715",
@@ -138,6 +151,17 @@ fn fuse_gelu() {
     for (case, lines) in cases {
         check_pass(case, "fuse-gelu", &attention_inputs(&activation(lines)));
     }
+    // No constant broadcasts an axis of unknown size. tract does not slice up to a number of the input.
+    let unknown = "%l = reshape %ids, [-1] : i64[b*q]
+        %end = slice %l, [0], [1], [0] : i64[1]
+        %z = slice %x, [0], %end, [2] : f32[b, h, ?, k]
+        %s = mul %z, 0.70710677 : f32[b, h, ?, k]
+        %e = erf %s : f32[b, h, ?, k]
+        %c = add %e, 1.0 : f32[b, h, ?, k]
+        %h = mul %z, 0.5 : f32[b, h, ?, k]
+        %g = mul %h, %c : f32[b, h, ?, k]
+        return %g";
+    check_diff("gelu_of_unknown_length", "fuse-gelu", attention_inputs(unknown));
     let gelu = "%s = mul %x, 0.70710677 : f32[b, h, q, k]
                 %e = erf %s : f32[b, h, q, k]
                 %c = add %e, 1.0 : f32[b, h, q, k]

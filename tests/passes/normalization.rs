@@ -77,6 +77,19 @@ fn fuse_layer_normalization() {
         "%k = sub %b, %c : full",
         "%y = add %a, %k : full",
     ]);
+    let negated = layer(&[
+        "%i = reciprocal %t : one",
+        "%g = mul %i, %w : full",
+        "%minus = neg %m : one",
+        "%c = mul %minus, %g : full",
+        "%k = add %c, %b : full",
+        "%a = mul %x, %g : full",
+        "%y = add %a, %k : full",
+    ]);
+    let mut from_the_mean = multiplied_out.clone();
+    from_the_mean[1] = "%d = sub %m, %x : full";
+    let mut by_integer = by_power.clone();
+    by_integer[2] = "%q = pow %d, 2 : full";
     let summed = [
         &["%sum = reduce_sum %x, [-1] : one", "%m = div %sum, 8.0 : one", "%d = sub %x, %m : full"][..],
         &VARIANCE,
@@ -153,6 +166,9 @@ fn fuse_layer_normalization() {
         ("by_power", by_power, "%y"),
         ("centered_twice", twice, "%y"),
         ("multiplied_out", multiplied_out, "%y"),
+        ("multiplied_out_and_negated", negated, "%y"),
+        ("squared_from_the_mean", from_the_mean, "%y"),
+        ("by_power_of_integers", by_integer, "%y"),
         ("mean_of_sum", summed, "%y"),
         ("cast_before_the_weight", narrow, "%y"),
         ("cast_after_the_weight", wide, "%y"),
@@ -192,6 +208,23 @@ fn fuse_layer_normalization() {
     for (case, lines, result) in cases {
         check(&format!("layer_{case}"), LAYER, &graph(&lines, result));
     }
+    // No constant broadcasts an axis of unknown size. tract does not slice up to a number of the input.
+    let unknown = [
+        "%whole = cast %r {to = i64} : ?",
+        "%l = reshape %whole, [-1] : ?",
+        "%end = slice %l, [0], [1], [0] : ?",
+        "%z = slice %x, [0], %end, [1] : ?",
+        "%m = reduce_mean %z, [-1] : ?",
+        "%d = sub %z, %m : ?",
+        "%q = mul %d, %d : ?",
+        "%v = reduce_mean %q, [-1] : ?",
+        "%e = add %v, 1e-5 : ?",
+        "%t = sqrt %e : ?",
+        "%i = div %d, %t : ?",
+        "%p = mul %i, %w : ?",
+        "%y = add %p, %b : f32[b, ?, 8]",
+    ];
+    check_diff("layer_of_unknown_length", LAYER, graph(&unknown, "%y"));
 }
 
 /// Whole in `f16`, and with every operator but sums and products in `f32`, as converters leave it.

@@ -309,6 +309,15 @@ fn sizes_that_may_be_zero() {
     }
 }
 
+/// The length of a convolution's result is a size, although its formula may be negative.
+#[test]
+fn sizes_of_the_operand() {
+    let text = "g(%x: f32[b, 8, n], %w: f32[4, 8, 9]) {\n%c = conv %x, %w : ?\n%s = shape %c : ?\n\
+                %y = reshape %c, %s : ?\nreturn %y\n}";
+    let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(graph.fact(graph.outputs()[0].value).to_string(), "f32[b, 4, n - 8]");
+}
+
 #[test]
 fn slices_from_the_end() {
     for (start, expected) in [

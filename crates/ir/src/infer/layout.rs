@@ -56,8 +56,8 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
                 Dim::Known(1)
             }
             Dim::Known(size) if *size < -1 => return Err(x.fail(format!("the size {size} is negative"))),
-            // A dim that may be negative is not a size.
-            dim if dim.is_nonnegative() => dim.clone(),
+            // A dim that may be negative is not a size, unless the operand has it.
+            dim if dim.is_nonnegative() || from.is_some_and(|from| has_size(from, dim)) => dim.clone(),
             _ => Dim::Unknown,
         });
     }
@@ -89,6 +89,10 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     let elements = x.followed(0).filter(|_| dims.len() <= 1);
     let fact = Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) };
     Ok(Inferred { facts: smallvec![fact], assumed })
+}
+
+fn has_size(shape: &[Dim], dim: &Dim) -> bool {
+    shape.iter().any(|own| own.same(dim) == Some(true))
 }
 
 /// Returns the axes on which a requested size that is 0 at run time may keep an operand's size other than 0.

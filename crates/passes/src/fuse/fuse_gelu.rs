@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::Region;
-use crate::read::sizes::same_shape;
+use crate::read::sizes::keeps_sizes;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::GeluApproximation;
@@ -95,7 +95,7 @@ fn is_gelu(
             return Err(Skip::rejected(format!("its constant {found} deviates too much from {expected}")));
         }
     }
-    if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+    if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| keeps_sizes(from, to)) {
         return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
     }
     region.insert(curve).ok_or(Skip::NoMatch)?;

@@ -3,7 +3,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::{Region, number, uncast};
-use crate::read::sizes::same_shape;
+use crate::read::sizes::keeps_sizes;
 use crate::rewrite::{become_op, first_operands};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
@@ -111,7 +111,7 @@ fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
     if !alpha.is_normal() {
         return Err(Skip::rejected(format!("its alpha {alpha} is not a normal f32")));
     }
-    if !graph.shape(gate.x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+    if !graph.shape(gate.x).zip(graph.shape(root)).is_some_and(|(from, to)| keeps_sizes(from, to)) {
         return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
     }
     region.is_private(graph, root)?;

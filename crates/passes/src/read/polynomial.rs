@@ -1,6 +1,6 @@
 //! Arithmetic as a polynomial in a normal form, which does not depend on the order and grouping of terms and factors.
 
-use crate::read::products::{Region, cast_of, number};
+use crate::read::products::{Region, cast_of, exponent, number};
 use netwright_ir::{Graph, OpKind, Value};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,8 +47,9 @@ impl Polynomial {
             OpKind::Neg => operand(0)?.times(&Self::term([0, 0], -1.0))?,
             OpKind::Div => operand(0)?.times(&Self::term([0, 0], operand(1)?.number()?.recip()))?,
             OpKind::Pow => {
-                let (base, power) = (operand(0)?, operand(1)?.number()?);
-                match power {
+                let base = operand(0)?;
+                let power = exponent(graph, graph.operand(value.node, 1)?);
+                match power.or_else(|| operand(1)?.number())? {
                     2.0 => base.times(&base)?,
                     3.0 => base.times(&base)?.times(&base)?,
                     _ => return None,

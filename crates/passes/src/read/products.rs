@@ -93,6 +93,15 @@ pub(crate) fn number(graph: &Graph, value: Value) -> Option<f64> {
     graph.tensor(value).and_then(Tensor::float)
 }
 
+/// Returns the only element of a tensor of floats or of integers, which an exponent may be.
+pub(crate) fn exponent(graph: &Graph, value: Value) -> Option<f64> {
+    let whole = || match graph.tensor(value)?.integers()?[..] {
+        [whole] => i32::try_from(whole).ok().map(f64::from),
+        _ => None,
+    };
+    number(graph, value).or_else(whole)
+}
+
 /// Returns the factors of products, quotients and inverses, looking through casts between floats. A value for which
 /// `whole` returns true is a factor by itself.
 ///

@@ -261,6 +261,13 @@ pub(crate) fn same_shape(a: &[Dim], b: &[Dim]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true))
 }
 
+/// Whether a value of shape `to` that is computed element by element from one of shape `from`, and from tensors of known
+/// shapes, has the same shape. A size that is unknown in both is the same: a tensor that is broadcast with it has 1.
+pub(crate) fn keeps_sizes(from: &[Dim], to: &[Dim]) -> bool {
+    let is_kept = |(from, to): (&Dim, &Dim)| from.same(to) == Some(true) || [from, to] == [&Dim::Unknown; 2];
+    from.len() == to.len() && from.iter().zip(to).all(is_kept)
+}
+
 /// Returns the constant `shape` operand of a Reshape from one shape to another, valid for every binding. `requested` is
 /// the operand in the model.
 ///

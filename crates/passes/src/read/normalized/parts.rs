@@ -3,7 +3,7 @@
 use super::statistics::{Statistics, close};
 use super::{Normalization, Weight};
 use crate::read::products::{Product, Region, before_casts, in_type, product, terms};
-use crate::read::sizes::same_shape;
+use crate::read::sizes::{keeps_sizes, same_shape};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Shape, Value};
 
@@ -41,7 +41,7 @@ impl<'g> Parts<'g> {
         centered: bool,
     ) -> Option<Result<Normalization, Skip>> {
         let mut region = statistics.region.clone();
-        let center = statistics.centered(graph, statistics.d, &mut region);
+        let center = statistics.squared(graph, &mut region);
         let (x, region) = if centered { (center?, region) } else { (statistics.d, statistics.region.clone()) };
         let parts = Self { graph, root, statistics, x, bare: before_casts(graph, x), centered };
         let found = parts.read(region)?;
@@ -138,7 +138,7 @@ impl<'g> Parts<'g> {
         }
         let weight = match rest.as_slice() {
             [] => None,
-            &[(weight, 1.0)] if number == 1.0 => Some(weight),
+            &[(weight, 1.0)] => Some(weight),
             _ => return None,
         };
         Some(Quotient { divided: divided?, number: sign * number, weight, is_shifted: is_shifted? })
@@ -173,7 +173,7 @@ impl<'g> Parts<'g> {
                 self.statistics.epsilon
             )));
         }
-        if !graph.shape(self.root).zip(graph.shape(self.x)).is_some_and(|(root, x)| same_shape(root, x)) {
+        if !graph.shape(self.x).zip(graph.shape(self.root)).is_some_and(|(from, to)| keeps_sizes(from, to)) {
             return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
         }
         region.is_private(graph, self.root)?;

@@ -1,6 +1,6 @@
 //! Reads the divisor of a normalization: the values that it squares, and over which axes it takes their mean.
 
-use crate::read::products::{Product, Region, before_casts, number, product, terms, uncast};
+use crate::read::products::{Product, Region, before_casts, exponent, number, product, terms, uncast};
 use crate::read::sizes::position;
 use netwright_ir::{Graph, Op, OpKind, Shape, Value};
 
@@ -75,7 +75,7 @@ impl Statistics {
         let (a, b) = (graph.operand(square.node, 0)?, graph.operand(square.node, 1)?);
         let is_square = match graph.kind(square) {
             OpKind::Mul => before_casts(graph, a) == before_casts(graph, b),
-            OpKind::Pow => number(graph, b) == Some(2.0),
+            OpKind::Pow => exponent(graph, b) == Some(2.0),
             _ => false,
         };
         region.insert(square)?;
@@ -89,8 +89,23 @@ impl Statistics {
         if graph.kind(d) != OpKind::Sub {
             return None;
         }
-        let (x, subtracted) = (graph.operand(d.node, 0)?, graph.operand(d.node, 1)?);
-        if !self.is_mean(graph, subtracted, x, region) {
+        self.difference(graph, d, [0, 1], region)
+    }
+
+    /// Returns `x` if the deviations that are squared are `x - mean(x)` or `mean(x) - x` over the same axes.
+    pub(super) fn squared(&self, graph: &Graph, region: &mut Region) -> Option<Value> {
+        let opposite = |region: &mut Region| {
+            let d = uncast(graph, self.d, region).filter(|d| graph.kind(*d) == OpKind::Sub)?;
+            self.difference(graph, d, [1, 0], region)
+        };
+        self.centered(graph, self.d, region).or_else(|| opposite(region))
+    }
+
+    /// Returns `x` if the operands of a difference, in this order, are `x` and its mean.
+    fn difference(&self, graph: &Graph, d: Value, order: [usize; 2], region: &mut Region) -> Option<Value> {
+        let [x, mean] = order.map(|at| graph.operand(d.node, at));
+        let x = x?;
+        if !self.is_mean(graph, mean?, x, region) {
             return None;
         }
         region.insert(d)?;
