@@ -63,7 +63,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         layout::split_merged_heads(),
         layout::merge_slices(),
         fold::fold_padding(),
-        fold::fold_batch_normalization(),
+        fold::fold_into_convolution(),
         layout::unflatten_gemm(target.keeps_gemm),
         cleanup::eliminate_common_subexpressions(),
         fuse::fuse_layer_normalization(),

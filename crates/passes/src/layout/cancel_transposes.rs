@@ -11,8 +11,8 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 /// `transpose(f(transpose(x), w))` -> `f(x, w)`, if the transposes cancel
 ///
 /// TensorFlow stores images with the channels last, so exports of its models transpose around every convolution.
-/// Between two convolutions, activations and constants per channel do not depend on the order of the axes. The same
-/// numbers are computed.
+/// Between two convolutions, activations and constants per channel do not depend on the order of the axes, and padding
+/// moves with them. The same numbers are computed.
 pub fn cancel_transposes() -> Pass {
     let summary = "transpose(f(transpose(x), w)) -> f(x, w), if the transposes cancel";
     Pass::new("cancel-transposes", summary, Exactness::Bits).at([OpKind::Transpose], cancel)
@@ -44,6 +44,13 @@ fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
         for (place, operand) in graph.operands(step.node).into_iter().enumerate() {
             operands.push(match operand {
                 Some(_) if place == at => Some(moved),
+                Some(pads) if place == 1 && graph.kind(step) == OpKind::Pad => {
+                    let pads = pads_of(graph, pads, outer.len()).ok_or(Skip::NoMatch)?;
+                    let (before, after) = pads.split_at(outer.len());
+                    let pads: Vec<i64> =
+                        [before, after].iter().flat_map(|own| outer.iter().map(|axis| own[*axis])).collect();
+                    Some(number_list(graph, root, "pads", &pads)?)
+                }
                 Some(other) => Some(reordered(graph, root, other, &outer)?),
                 None => None,
             });
@@ -65,6 +72,12 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     let is_number = |of: Value| graph.fact(of).rank() == Some(0);
     match graph.kind(value) {
         kind if kind.class() == Class::ElementwiseUnary => Some(0),
+        OpKind::Pad => {
+            let has_axes = operands.get(3).is_some_and(Option::is_some);
+            let fills = operands.get(2).copied().flatten();
+            pads_of(graph, (*operands.get(1)?)?, rank)?;
+            (!has_axes && fills.is_none_or(is_number)).then_some(0)
+        }
         OpKind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
         kind if kind.class() == Class::Broadcasting || kind == OpKind::PRelu => {
             let is_beside = |of: Value| is_number(of) || graph.tensor(of).is_some() && channel(graph, of).is_some();
@@ -76,6 +89,11 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
         }
         _ => None,
     }
+}
+
+/// Returns the known pads before and after each of the axes.
+fn pads_of(graph: &Graph, pads: Value, rank: usize) -> Option<Vec<i64>> {
+    graph.fact(pads).known_elements().filter(|pads| pads.len() == 2 * rank)
 }
 
 /// Returns the only axis, counted from the last, whose size is not 1, and that size; 0 and 1 if there is none. `None`
