@@ -250,6 +250,17 @@ fn fuse_attention_of_other_shapes() {
     ] {
         check_pass(case, "fuse-attention", &graph(SPLIT, body));
     }
+    for (case, values) in [("one_head_of_keys_and_values", "head"), ("one_head_of_keys_alone", "v")] {
+        let body = format!(
+            "%turned = transpose %head {{perm = [0, 1, 3, 2]}} : f32[b, 1, 8, t]
+             %scores = matmul %q, %turned : f32[b, 4, s, t]
+             %masked = add %scores, %mask : f32[b, 4, s, t]
+             %p = softmax %masked {{axis = -1}} : f32[b, 4, s, t]
+             %y = matmul %p, %{values} : f32[b, 4, s, 8]
+             return %y"
+        );
+        check_pass(case, "fuse-attention", &graph(&format!("{SPLIT}, %head: f32[b, 1, t, 8]"), &body));
+    }
     // Rows that are fully masked give zeros, where tract gives NaN.
     let guarded = "%turned = transpose %k {perm = [0, 1, 3, 2]} : f32[b, 4, 8, t]
         %scores = matmul %q, %turned : f32[b, 4, s, t]
@@ -378,6 +389,7 @@ fn write_einsum_as_matmul() {
         ("einsum_that_merges", "%q, %o", "abcd,cde->abe", "b, s, 6"),
         ("einsum_of_columns", "%row, %row", "a,b->ab", "4, 4"),
         ("einsum_with_dots", "%x, %x", "...bc,...dc->...bd", "b, s, s"),
+        ("einsum_of_scores_with_dots", "%q, %k", "...qhd,...khd->...hqk", "b, 2, s, t"),
         ("einsum_that_sums_alone", "%x, %x", "abc,adc->ab", "b, s"),
     ] {
         let body = format!("%y = einsum {operands} {{equation = \"{equation}\"}} : f32[{shape}]\nreturn %y");

@@ -42,6 +42,26 @@ fn canonicalize() {
                  return %c",
             ),
             (
+                "negated_is_added",
+                "%a = neg %y : f32[b, h, q, k]
+                 %b = add %a, %x : f32[b, h, q, k]
+                 return %b",
+            ),
+            (
+                "bias_of_heads",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[8, 6]
+                 %bias = parameter [1, 2, 3, 4, 5, 6] : f32[6]
+                 %u = parameter uniform(seed = 2, bound = 0.5) : f32[2, 3]
+                 %in = parameter uniform(seed = 3, bound = 0.5) : f32[5, 8]
+                 %z = matmul %in, %w : f32[5, 6]
+                 %n = add %z, %bias : f32[5, 6]
+                 %h = reshape %n, [0, 2, 3] : f32[5, 2, 3]
+                 %a = add %u, %h : f32[5, 2, 3]
+                 %b = mul %a, 0.5 : f32[5, 2, 3]
+                 %c = transpose %b {perm = [1, 0, 2]} : f32[2, 5, 3]
+                 return %c",
+            ),
+            (
                 "transposes",
                 "%a = transpose %x {perm = [0, 2, 1, 3]} : f32[b, q, h, k]
                  %b = transpose %a {perm = [0, 1, 3, 2]} : f32[b, q, k, h]

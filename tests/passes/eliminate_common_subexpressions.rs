@@ -51,6 +51,18 @@ fn eliminate_common_subexpressions() {
                  return %a, %b",
             ),
             (
+                // The parameters stay apart, but nodes that read equal ones are the same.
+                "equal_small_parameters",
+                "%w = parameter fill(0.5) : f32[]
+                 %v = parameter fill(0.5) : f32[]
+                 %o = parameter fill(0.5) : f32[1]
+                 %a = mul %x, %w : f32[b, h, q, k]
+                 %b = mul %v, %x : f32[b, h, q, k]
+                 %c = mul %x, %o : f32[b, h, q, k]
+                 %d = sum %a, %b, %c : f32[b, h, q, k]
+                 return %d",
+            ),
+            (
                 "random_operators",
                 "%a = random_normal_like %x : f32[b, h, q, k]
                  %b = random_normal_like %x : f32[b, h, q, k]

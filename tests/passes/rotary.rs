@@ -107,9 +107,10 @@ fn fuse_interleaved_rotary_embedding() {
             "%turned = concat %minus, %even {axis = -1} : f32[b, 4, s, 8]",
         ),
     ];
-    let cases: [(&str, &[(&str, &str)]); 10] = [
+    let cases: [(&str, &[(&str, &str)]); 11] = [
         ("turned_neighbors", &[]),
         ("turned_neighbors_of_f16", &[("f32", "f16")]),
+        ("neighbors_times_minus_one", &[("neg %odd", "mul -1.0, %odd")]),
         ("neighbors_swapped", &[("concat %first, %second", "concat %second, %first")]),
         ("neighbors_turned_the_other_way", &[("neg %odd", "neg %even"), ("unsqueeze %even", "unsqueeze %odd")]),
         ("halves_joined_as_neighbors", &[(&even, HALVES_OF_X), (&odd, "")]),

@@ -43,6 +43,15 @@ fn pack_projections() {
     ] {
         check_pass(case, "pack-projections", &graph("%x: f32[b, s, 8]", &body(&rest)));
     }
+    // What is split is rounded to f16, where ONNX Runtime goes on in f32.
+    let narrow = "%x: f16[b, s, 8]";
+    let rest = "%wq = parameter cast(f32[8, 8] uniform(seed = 1, bound = 0.5)) : f16[8, 8]
+        %wk = parameter cast(f32[8, 8] uniform(seed = 2, bound = 0.5)) : f16[8, 8]
+        %q = matmul %x, %wq : f16[b, s, 8]
+        %k = matmul %x, %wk : f16[b, s, 8]
+        %y = attention %q, %k, %k {kv_num_heads = 2, q_num_heads = 2, scale = 0.5} : f16[b, s, 8]
+        return %y";
+    check_diff("projections_of_f16", "pack-projections", graph(narrow, rest));
 }
 
 #[test]

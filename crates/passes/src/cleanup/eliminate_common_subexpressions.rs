@@ -15,8 +15,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 /// Tensors are equal if their types and bits are: -0.0 differs from 0.0, and NaNs are compared by their bits. Exporters
 /// write a shared weight once for every use, so parameters of at least 1 KiB are compared, completely if type and a few
 /// elements agree, and the first keeps its name. Smaller parameters, such as zero biases, stay separate, because users
-/// look them up by name and little is gained; so do recipes. Small constants are merged, because their names do not
-/// matter.
+/// look them up by name and little is gained; so do recipes. But nodes that read equal ones are merged. Small constants
+/// are merged, because their names do not matter.
 ///
 /// Inputs, random operators and opaque operators, which may be random, stay.
 pub fn eliminate_common_subexpressions() -> Pass {
@@ -31,19 +31,20 @@ pub fn eliminate_common_subexpressions() -> Pass {
 fn eliminate(graph: &mut Graph, log: &mut Log) {
     let nodes = graph.schedule();
     let repeated = weights::repeated(graph, &nodes);
+    let equal = small_parameters(graph, &nodes);
     // A node that was seen keeps its key: the nodes before it are merged already.
     let mut seen: HashMap<u64, SmallVec<[NodeId; 4]>> = HashMap::default();
     for node in nodes {
         if !log.may_apply() {
             return;
         }
-        let Some(key) = key(graph, node, &repeated) else { continue };
+        let Some(key) = key(graph, node, &repeated, &equal) else { continue };
         let mut hasher = FixedState::default().build_hasher();
         graph.node(node).op().hash_attributes(&mut hasher);
         key.hash(&mut hasher);
         let alike = seen.entry(hasher.finish()).or_default();
         let is_same = |other: &&NodeId| {
-            self::key(graph, **other, &repeated).as_ref() == Some(&key) && same_op(graph, **other, node)
+            self::key(graph, **other, &repeated, &equal).as_ref() == Some(&key) && same_op(graph, **other, node)
         };
         match alike.iter().find(is_same) {
             Some(earlier) => merge(graph, log, *earlier, node),
@@ -75,7 +76,22 @@ impl Key {
     }
 }
 
-fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>) -> Option<Key> {
+/// Returns the first of equal small parameters for each of the others.
+fn small_parameters(graph: &Graph, nodes: &[NodeId]) -> HashMap<NodeId, NodeId> {
+    let mut first: HashMap<(TensorType, Bytes), NodeId> = HashMap::default();
+    let mut equal = HashMap::default();
+    for &node in nodes {
+        let Op::Parameter(tensor) = graph.node(node).op() else { continue };
+        let Some(bytes) = tensor.to_bytes().ok().filter(|_| tensor.len() <= SMALL) else { continue };
+        let earlier = *first.entry((tensor.ty(), bytes)).or_insert(node);
+        if earlier != node {
+            equal.insert(node, earlier);
+        }
+    }
+    equal
+}
+
+fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>, equal: &HashMap<NodeId, NodeId>) -> Option<Key> {
     match graph.node(node).op() {
         Op::Input | Op::Captured | Op::Opaque(_) => None,
         op if op.kind().is_random() || !op.bodies().is_empty() => None,
@@ -89,6 +105,9 @@ fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>) -> Option<Ke
         },
         op => {
             let mut operands = graph.operands(node);
+            for operand in operands.iter_mut().flatten() {
+                operand.node = equal.get(&operand.node).copied().unwrap_or(operand.node);
+            }
             if op.kind().commutes() {
                 operands.sort();
             }

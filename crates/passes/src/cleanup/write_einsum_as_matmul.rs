@@ -32,10 +32,12 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let arrow = text.windows(2).position(|pair| pair == b"->").ok_or_else(unsupported)?;
     let comma = text.iter().position(|byte| *byte == b',').filter(|at| *at < arrow).ok_or_else(unsupported)?;
     let terms = [&text[..comma], &text[comma + 1..arrow], &text[arrow + 2..]];
+    let ranks = [a, b].map(|x| graph.fact(x).rank());
+    let terms = spelled_out(terms, ranks).ok_or_else(unsupported)?;
     if terms.iter().any(|term| !is_plain(term)) {
         return Err(unsupported());
     }
-    let [first, second, result] = terms;
+    let [first, second, result] = terms.each_ref().map(Vec::as_slice);
     for (x, term) in [(a, first), (b, second)] {
         if graph.fact(x).rank() != Some(term.len()) {
             let (name, rank) = (graph.operand_text(x), term.len());
@@ -102,6 +104,22 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     } else {
         become_op(graph, root, Op::Transpose { perm }, &[value], note)
     }
+}
+
+/// Replaces the ellipsis of each term with labels that the equation does not use. `None` if both operands do not have as
+/// many axes in its place: Einsum broadcasts them.
+fn spelled_out(terms: [&[Label]; 3], ranks: [Option<usize>; 2]) -> Option<[Vec<Label>; 3]> {
+    let find = |term: &[Label]| term.windows(3).position(|part| part == b"...");
+    if terms.iter().all(|term| find(term).is_none()) {
+        return Some(terms.map(<[Label]>::to_vec));
+    }
+    let count = |at: usize| find(terms[at]).and(ranks[at])?.checked_sub(terms[at].len() - 3);
+    let axes = count(0).filter(|axes| Some(*axes) == count(1))?;
+    let unused = (b'A'..=b'Z').filter(|label| terms.iter().all(|term| !term.contains(label)));
+    let labels: Vec<Label> = unused.take(axes).collect();
+    let replace = |term: &[Label]| find(term).map(|at| [&term[..at], &labels, &term[at + 3..]].concat());
+    let [first, second, result] = terms.map(replace);
+    (labels.len() == axes).then_some([first?, second?, result?])
 }
 
 /// Whether a term consists of distinct letters.

@@ -142,8 +142,11 @@ fn sizes(graph: &Graph, query: Value, key: Value, value: Value) -> Result<(Dim, 
     let ([batch, heads, queries, _], [key_batch, key_heads, keys, _], [value_batch, value_heads, values, _]) =
         (shape(query)?, shape(key)?, shape(value)?);
     let own = [batch, heads];
+    // Attention broadcasts one head of keys and values, as a product does.
+    let is_one = [&key_heads, &value_heads].iter().all(|heads| **heads == Dim::Known(1));
+    let compared = if is_one { 1 } else { 2 };
     for (of, other) in [(key, [key_batch, key_heads]), (value, [value_batch, value_heads])] {
-        if !same_shape(&own, &other) {
+        if !same_shape(&own[..compared], &other[..compared]) {
             let (query, other) = (graph.operand_text(query), graph.operand_text(of));
             return Err(Skip::rejected(format!("batch and heads of {query} and {other} are not provably equal")));
         }

@@ -4,6 +4,7 @@ mod caches;
 mod pairs;
 
 use crate::pass::{Exactness, Pass};
+use crate::read::products::number;
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::{become_op, expect_alone, first_operands, insert, number_list};
 use crate::rule::{Rewritten, Skip};
@@ -60,7 +61,10 @@ fn factors(graph: &Graph, value: Value) -> Option<[(Value, Value); 2]> {
 fn rotates(graph: &Graph, value: Value, x: Value) -> Option<Pairing> {
     let ([negated, first], pairing) = joined(graph, value)?;
     let negated = elements(graph, negated);
-    let second = graph.operand(negated.node, 0).filter(|_| graph.kind(negated) == OpKind::Neg)?;
+    let second = match graph.kind(negated) {
+        OpKind::Neg => graph.operand(negated.node, 0)?,
+        _ => factors(graph, negated)?.into_iter().find(|(_, by)| number(graph, *by) == Some(-1.0))?.0,
+    };
     let is = |value: Value, is_second| side(graph, value) == Some(Side { of: x, pairing, is_second });
     (is(first, false) && is(second, true)).then_some(pairing)
 }

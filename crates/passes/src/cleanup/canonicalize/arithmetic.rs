@@ -1,6 +1,6 @@
 //! Removes arithmetic and logic without effect, and turns divisions into multiplications.
 
-use crate::pattern::{Pattern, add, any, div, known, mul, not, op, scalar, sub, where_};
+use crate::pattern::{Pattern, add, any, div, known, mul, neg, not, op, scalar, sub, where_};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, scalar_tensor};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Op, OpKind, Tensor};
@@ -14,6 +14,7 @@ pub(super) fn rules() -> Vec<Rule> {
         drop_neutral("x - 0 -> x", sub(x, c)),
         drop_equal_branches(),
         drop_double_negation(),
+        subtract_negated(),
         multiply_by_inverse(),
     ];
     rules.extend([OpKind::Sum, OpKind::Mean, OpKind::Max, OpKind::Min, OpKind::Concat].map(drop_only));
@@ -58,6 +59,13 @@ fn drop_double_negation() -> Rule {
     let x = any("x");
     Rule::new("drop-double-negation", "not(not(x)) -> x", not(not(x)), move |graph, found| {
         become_value(graph, found.root(), found[x], "dropped: it negates twice")
+    })
+}
+
+fn subtract_negated() -> Rule {
+    let (x, y) = (any("x"), any("y"));
+    Rule::new("subtract-negated", "x + -y -> x - y", add(x, neg(y)), move |graph, found| {
+        become_op(graph, found.root(), Op::Sub, &[found[x], found[y]], "subtracts instead of adding the negated")
     })
 }
 

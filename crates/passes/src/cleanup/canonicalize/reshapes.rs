@@ -3,14 +3,51 @@
 
 use crate::pattern::op;
 use crate::read::sizes::same_shape;
-use crate::rewrite::{become_op, become_value, insert};
+use crate::rewrite::{become_op, become_value, insert, number_list};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Shape, Tensor, Value};
 
 const KINDS: [OpKind; 4] = [OpKind::Reshape, OpKind::Unsqueeze, OpKind::Squeeze, OpKind::Flatten];
 
 pub(super) fn rules() -> Vec<Rule> {
-    KINDS.map(merge_reshapes).into()
+    KINDS.map(merge_reshapes).into_iter().chain([OpKind::Add, OpKind::Mul].map(split_after)).collect()
+}
+
+/// Moves arithmetic with numbers before the Reshape that splits a projection into heads: Keras adds biases of shape
+/// `[heads, size]`.
+fn split_after(kind: OpKind) -> Rule {
+    let summary = "add(reshape(x), c) -> reshape(add(x, c)), if it splits the last axis of a projection; so for mul";
+    Rule::new("split-after", summary, op(kind), |graph, found| {
+        let root = found.root();
+        let [Some(a), Some(b)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
+        let (split, c) = if graph.kind(a) == OpKind::Reshape { (a, b) } else { (b, a) };
+        let (x, sizes) = (graph.operand(split.node, 0), graph.operand(split.node, 1));
+        let (&Op::Reshape { allowzero }, Some(x), Some(sizes)) = (graph.op(split), x, sizes) else {
+            return Err(Skip::NoMatch);
+        };
+        let numbers = graph.tensor(c).ok_or(Skip::NoMatch)?.dims().to_vec();
+        let (Some([rows @ .., width]), Some([outer @ .., Dim::Known(heads), Dim::Known(size)])) =
+            (graph.shape(x), graph.shape(split))
+        else {
+            return Err(Skip::NoMatch);
+        };
+        let is_split = same_shape(rows, outer) && heads.checked_mul(*size).map(Dim::Known).as_ref() == Some(width);
+        let is_projection = matches!(graph.kind(x), OpKind::MatMul | OpKind::Add);
+        if !is_split || !is_projection || graph.use_count(split) != 1 {
+            return Err(Skip::NoMatch);
+        }
+        let c = match numbers.as_slice() {
+            [] | [1] => c,
+            [h, s] if [*h, *s].map(i64::try_from) == [Ok(*heads), Ok(*size)] => {
+                let flat = number_list(graph, root, "width", &[-1])?;
+                insert(graph, root, "flat", Op::Reshape { allowzero: false }, &[c, flat])?
+            }
+            _ => return Err(Skip::NoMatch),
+        };
+        let op = graph.op(root).clone();
+        let whole = insert(graph, root, "whole", op, &[x, c])?;
+        become_op(graph, root, Op::Reshape { allowzero }, &[whole, sizes], "splits the axis after the arithmetic")
+    })
 }
 
 /// Sound if the first node provably does not fail, and the second does not keep a size that only the first result has.
