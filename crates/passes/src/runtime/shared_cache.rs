@@ -23,10 +23,9 @@ pub(crate) const PAST_LENGTH: &str = "past_sequence_length";
 const GROWING: &str =
     "leave out --kv-cache shared; then each step returns the past and the new keys and values concatenated";
 
-/// What to do if a cache cannot be a buffer once the model is converted.
-const IN_TWO_CALLS: &str = "with --dtype f16, use two calls: share the cache without --dtype, then convert the result with \
-                            `optimize --target ort --dtype f16 --io-dtype 'past|present=f16'`; else leave out --kv-cache \
-                            shared";
+/// The same in `f16`: masks that are converted may hide rows in a way that proves nothing of later tokens.
+const WIDE: &str = "leave out --dtype f16 and --io-dtype if they are given, because less is proven of a mask in f16; else leave out --kv-cache \
+                    shared";
 
 /// The length axis of a cache `[batch, heads, length, head_size]`.
 const LENGTH: usize = 2;
@@ -236,9 +235,8 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     } else {
         format!("requires heads whose size, here {size}, is a multiple of 8")
     };
-    // What is proven of a mask in f32 may be lost where it is converted.
     let is_converted = size % 8 == 0 && element == Some(ElementType::F16);
-    let help = if is_converted { format!("\n  help: {IN_TWO_CALLS}") } else { String::new() };
+    let help = if is_converted { format!("\n  help: {WIDE}") } else { String::new() };
     fail(&format!(
         "can be neither a GroupQueryAttention, which {why}, nor a MultiHeadAttention, which {why_other}{help}"
     ))
