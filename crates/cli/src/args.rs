@@ -3,7 +3,8 @@
 use crate::about::VERSION;
 use crate::failure::{Failure, Misuse};
 use crate::layout::{Client, Layout, Variant};
-use crate::output::Output;
+use crate::optimize::computes_in;
+use crate::output::{Output, counted};
 use crate::quantize::Quantize;
 use crate::schema::Described;
 use crate::suggest;
@@ -11,8 +12,9 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use netwright::evaluate::Tract;
-use netwright::ir::{Dim, ElementType, Symbol};
+use netwright::ir::{Dim, ElementType, Model, Symbol};
 use netwright::nn::Task;
+use netwright::overview::{KERNELS_OF, missing_kernels};
 use netwright::passes::{self, BLOCKS_SINCE, Precision, Target};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
@@ -292,12 +294,25 @@ impl Emit {
         self.target.unwrap_or(Target::ONNX)
     }
 
-    /// Warns of a type for which the target has no kernels.
-    pub(crate) fn warn_of_type(&self, dtype: Option<Float>, output: Output) -> Result<(), Failure> {
-        if dtype == Some(Float::Bf16) && self.target() == Target::ORT {
-            output.warn("ONNX Runtime has no CPU kernels for bf16, so that it may not load the model on a CPU; --dtype f16 runs there")?;
+    /// Warns if the target does not run a model that was converted to bf16.
+    pub(crate) fn warn_of_type(&self, dtype: Option<Float>, model: &Model, output: Output) -> Result<(), Failure> {
+        if dtype != Some(Float::Bf16) || !computes_in(&model.graph, ElementType::BF16) {
+            return Ok(());
         }
-        Ok(())
+        let missing = missing_kernels(model).into_iter().filter(|(why, _)| why.contains("bf16"));
+        let nodes = missing.map(|(_, nodes)| nodes).sum::<usize>();
+        let why = match self.target() {
+            Target::TRACT => "tract does not read bf16, so that it cannot run the model".to_owned(),
+            Target::ORT if nodes > 0 => {
+                let nodes = counted(nodes, "node");
+                format!(
+                    "{} has no CPU kernel in bf16 for {nodes}, so that it does not load the model on a CPU",
+                    *KERNELS_OF
+                )
+            }
+            _ => return Ok(()),
+        };
+        output.warn(&format!("{why}; --dtype f16 runs there"))
     }
 
     /// Returns whether the KV cache becomes a buffer of the caller's; an error if the target has no

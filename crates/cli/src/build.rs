@@ -134,7 +134,6 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let parts: Vec<Part> = files.iter().flat_map(|(piece, _)| piece.parts()).copied().collect();
     expect_matches(args, &model, &parts)?;
     expect_dims(args, &model, &parts)?;
-    args.emit.warn_of_type(Some(args.dtype), output)?;
     for (_, path) in &files {
         inputs.expect_other("the output", path)?;
     }
@@ -520,6 +519,7 @@ fn build(
         Err(error) => return Ok(Err(error)),
     };
     model_io::warn_of_data(&written, output)?;
+    args.emit.warn_of_type(Some(args.dtype), &model, output)?;
     let quantization = args.emit.quantize.quantization()?;
     for report in &reports {
         output.rewrites(&report.applied)?;

@@ -58,7 +58,6 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         let message = "--share-weights has no effect without an output\n  help: add -o FILE";
         return Err(Misuse::Requires.failure(message));
     }
-    args.emit.warn_of_type(args.dtype, output)?;
     match jobs.as_slice() {
         [job] => {
             let done = optimize(args, job, output)?;
@@ -155,18 +154,28 @@ impl Done {
         }
         let Summary { verified, culprit, reproducer, finer, .. } = &self.summary;
         let is_quantized = matches!(verified, Some(Verdict::Differs { min_cosine: Some(_), .. }));
+        let differs = matches!(verified, Some(Verdict::Differs { min_cosine: None, .. }));
         let finer = finer.iter().filter(|_| is_quantized).map(|finer| format!("; {finer}")).collect::<String>();
         verified.iter().try_for_each(|verdict| verify::judge(verdict, output)).map_err(|failure| {
             match (failure.map(|text| text + &finer), culprit) {
                 (failure @ Failure::Model(_), Some(culprit)) => {
                     let reproducer = reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
-                    failure.map(|text| format!("{text}\n  {culprit}{reproducer}"))
+                    let help = if reproducer.is_empty() { REPRODUCE } else { EXPECTED };
+                    failure.map(|text| format!("{text}\n  {culprit}{reproducer}")).with_help(differs.then_some(help))
                 }
+                (failure @ Failure::Model(_), None) => failure.with_help(differs.then_some(BISECT)),
                 (failure, _) => failure,
             }
         })
     }
 }
+
+/// What to do about a rewrite that changes a result.
+const REPRODUCE: &str =
+    "add --reproduce FOLDER for the smallest model that shows the difference; if it is expected, raise --tolerance";
+const EXPECTED: &str = "if the difference is expected, raise --tolerance";
+const BISECT: &str =
+    "leave out --no-bisect for the name of the rewrite at fault; if the difference is expected, raise --tolerance";
 
 /// Optimizes one model, writes the files that are requested, and verifies the result.
 fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure> {
@@ -225,6 +234,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
+    args.emit.warn_of_type(args.dtype, &model, output)?;
     if let Some(dtype) = args.dtype {
         warn_if_unconverted(&model.graph, dtype.into(), output)?;
     }
@@ -469,7 +479,7 @@ fn dequantized(graph: &Graph) -> usize {
 }
 
 /// Whether a node other than a cast has a result of a type, in the graph or in a body.
-fn computes_in(graph: &Graph, element: ElementType) -> bool {
+pub(crate) fn computes_in(graph: &Graph, element: ElementType) -> bool {
     graph.schedule().into_iter().any(|id| {
         let op = graph.node(id).op();
         let is_computed = !op.kind().is_source() && op.kind() != OpKind::Cast;

@@ -71,7 +71,9 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
             save_run(&path, &run)?;
         }
     }
-    match judge(&verdict, output) {
+    let is_strict = matches!(verdict, Verdict::Differs { min_cosine: None, .. });
+    let judged = judge(&verdict, output).map_err(|failure| failure.with_help(is_strict.then_some(WHERE_IT_GROWS)));
+    match judged {
         Ok(()) => output.report(&verdict, || text(&verdict, output)),
         // The table is what was requested, whatever the outputs are.
         Err(failed) if output.json || matches!(verdict, Verdict::ByLayer { .. }) => {
@@ -161,7 +163,7 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     let Some(code) = verdict.code() else { return Ok(()) };
     match verdict {
         Verdict::NotVerifiable { runtime, .. } => {
-            let help = other_runtime(runtime).unwrap_or(OTHER_SIZES);
+            let help = if verdict.lacks_bf16() { OTHER_TYPE } else { other_runtime(runtime).unwrap_or(OTHER_SIZES) };
             Err(Failure::not_verifiable(format!("{verdict}\n  help: {help}")))
         }
         Verdict::ByLayer { runtime, outputs: Outputs::NotJudged, .. } => {
@@ -181,11 +183,18 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     }
 }
 
+/// What to do about outputs that differ by more than the tolerance.
+const WHERE_IT_GROWS: &str =
+    "add --by-layer to see where the error grows; if it is expected, raise --tolerance or give --min-cosine";
+
 const BY_LAYER: &str =
     "\n  help: `netwright verify --by-layer` of the two models shows which operators add most of the error";
 
 /// What to do about a model that no runtime can judge.
 const OTHER_SIZES: &str = "if the runtimes refuse the sizes, choose others with --dim; else run the model in the runtime that it was made for";
+
+/// What to do about a model in bf16.
+const OTHER_TYPE: &str = "neither tract nor ONNX Runtime on a CPU computes in bf16; verify the same model with --dtype f16, and run this one in the runtime that it was made for";
 
 /// Returns how another runtime can judge a model that the runtimes `tried` cannot judge; `None` if these are all.
 pub(crate) fn other_runtime(tried: &str) -> Option<&'static str> {

@@ -197,6 +197,9 @@ fn types_that_do_not_suit() {
     let convert = |input, to| ["optimize", input, "-o", "out.onnx", "--dtype", to];
     check(at, "f64_to_f16", &convert("f64.onnx", "f16"), 0);
     check(at, "bf16_for_ort", &[&convert("f32.onnx", "bf16")[..], &["--target", "ort"]].concat(), 0);
+    check(at, "bf16_for_tract", &[&convert("f32.onnx", "bf16")[..], &["--target", "tract"]].concat(), 0);
+    let unkept = ["optimize", "f32.onnx", "--dtype", "bf16", "--verify", "--runtime", "tract"];
+    check(at, "bf16_is_not_verifiable", &unkept, 3);
     check(at, "all_kept_in_f32", &[&convert("f32.onnx", "f16")[..], &["--keep-f32", "y"]].concat(), 0);
     let verified = [&convert("f32.onnx", "f16")[..], &["--io-dtype", "f16", "--verify", "--runtime", "tract"]].concat();
     let output = netwright(at, &verified);

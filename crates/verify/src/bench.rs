@@ -8,6 +8,7 @@ use crate::child::{
 };
 use crate::runner::Runner;
 use crate::runs::first_case;
+use crate::worker::AnyPath;
 use crate::{ModelFile, Options, Runtime, VerifyError};
 use netwright_files::peak_memory;
 use serde::{Deserialize, Serialize};
@@ -41,11 +42,11 @@ pub struct Bench {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    model: PathBuf,
+    model: AnyPath,
     dims: Dims,
     seed: u64,
     runtime: Runtime,
-    data_dir: Option<PathBuf>,
+    data_dir: Option<AnyPath>,
     memory: u64,
 }
 
@@ -125,11 +126,11 @@ impl Bench {
             complaint,
         };
         let request = Request {
-            model: model.to_owned(),
+            model: model.into(),
             dims: write_dims(&options.dims),
             seed: options.seed,
             runtime: runtime.clone(),
-            data_dir: options.data_dir.clone(),
+            data_dir: options.data_dir.as_deref().map(AnyPath::from),
             memory: self.memory,
         };
         let request = serde_json::to_string(&request).map_err(|error| failed(error.to_string()))?;
@@ -227,7 +228,7 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Resul
     let run = |answer: &mut dyn FnMut(&Answer) -> Result<(), VerifyError>| -> Result<(), VerifyError> {
         let mut options = Options::default().with_dims(read_dims(&request.dims)?);
         options.seed = request.seed;
-        let file = ModelFile::open_with(&request.model, request.data_dir.as_deref())?;
+        let file = ModelFile::open_with(PathBuf::from(request.model), request.data_dir.map(PathBuf::from).as_deref())?;
         let start = Instant::now();
         let runner = Runner::new(&file, &request.runtime)?;
         let seconds = start.elapsed().as_secs_f64();

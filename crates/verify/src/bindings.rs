@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST: i64 = 1 << 20;
 
 /// The length of the long run.
-const LONG: i64 = 64;
+pub(crate) const LONG: i64 = 130;
 
 /// The length of the run that `longest` adds.
 const LONGEST: i64 = 512;
@@ -31,10 +31,12 @@ pub enum SizesKind {
     Usual,
     /// Other small sizes, such as a past of length 0; left out if the first model refuses them.
     Unusual,
-    /// Lengths of 64 and more, or of 512; optional as `Unusual` is.
+    /// Lengths of 130 and more, or of 512; optional as `Unusual` is.
     Long,
-    /// Lengths of about 30, if the first model refuses `Long`; optional as `Unusual` is.
+    /// Lengths of about 64, and then of about 30, if the first model refuses longer ones; optional as `Unusual` is.
     Shorter,
+    /// The greatest length that the first model accepts, if it refuses `Long`.
+    Limit,
     /// A size of 0; optional as `Unusual` is.
     Empty,
 }
@@ -51,17 +53,20 @@ struct Row {
     past: Option<i64>,
 }
 
-const ROWS: [Row; 10] = {
+const ROWS: [Row; 13] = {
     use SizesKind::{Empty, Long, Shorter, Unusual, Usual};
     [
         Row { kind: Usual, batch: 1, first: 5, step: 3, past: None },
         Row { kind: Usual, batch: 2, first: 7, step: 2, past: None },
         Row { kind: Usual, batch: 3, first: 2, step: 2, past: None },
-        Row { kind: Unusual, batch: 5, first: 3, step: 1, past: Some(0) },
+        Row { kind: Unusual, batch: 8, first: 3, step: 1, past: Some(0) },
         Row { kind: Unusual, batch: 2, first: 1, step: 0, past: None },
-        Row { kind: Unusual, batch: 3, first: 6, step: 3, past: None },
-        Row { kind: Long, batch: 2, first: LONG, step: 3, past: None },
+        Row { kind: Unusual, batch: 2, first: 6, step: 3, past: None },
+        Row { kind: Unusual, batch: 2, first: 4, step: 5, past: None },
+        Row { kind: Long, batch: 1, first: LONG, step: 3, past: None },
+        Row { kind: Shorter, batch: 2, first: 64, step: 3, past: None },
         Row { kind: Shorter, batch: 4, first: 29, step: 1, past: None },
+        Row::of_length(29),
         Row { kind: Empty, batch: 0, first: 4, step: 1, past: None },
         Row { kind: Empty, batch: 2, first: 0, step: 0, past: Some(3) },
     ]
@@ -73,7 +78,7 @@ const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, 
 /// Returns the sizes of all symbols in the inputs' shapes, for each run.
 ///
 /// `dims` gives sizes of symbols: numbers, or expressions over other symbols. The other sizes are mostly small, and
-/// lengths are distinct. Among the runs are a batch of 5, lengths of 1, a past of length 0, lengths of 64 and more, and
+/// lengths are distinct. Among the runs are a batch of 8, lengths of 1, a past of length 0, lengths of 130 and more, and
 /// sizes of 0. `longest` adds a run with lengths of 512.
 ///
 /// ```
@@ -115,14 +120,12 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
             (SizesKind::Usual, failed) => failed?,
             // An expression may not be a size for these.
             (_, Err(_)) => continue,
-            (SizesKind::Long | SizesKind::Shorter, Ok(())) if !has_length => continue,
+            (SizesKind::Long | SizesKind::Shorter | SizesKind::Limit, Ok(())) if !has_length => continue,
             (SizesKind::Empty, Ok(())) if bound.values().all(|&size| size > 0) => continue,
             _ => {}
         }
-        // Without free symbols, runs differ only in their inputs.
-        if row.kind == SizesKind::Usual || free.is_empty() || runs.iter().all(|run| run.bindings != bound) {
-            runs.push(Sizes { bindings: bound, kind: row.kind });
-        }
+        // Runs of the same sizes differ in their inputs.
+        runs.push(Sizes { bindings: bound, kind: row.kind });
     }
     Ok(runs)
 }
@@ -146,7 +149,19 @@ fn pasts(inputs: &[Port]) -> BTreeSet<Symbol> {
     of_past.union(&others).filter(|symbol| is_past(symbol) || is_only_of_past(symbol)).cloned().collect()
 }
 
+/// Returns the sizes of a run in which all lengths are the same and the past is empty; `None` if `dims` does not allow that.
+pub(crate) fn with_length(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, length: i64) -> Option<Bindings> {
+    let symbols = symbols(inputs);
+    let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();
+    let mut bound = Row::of_length(length).bind(&free, &pasts(inputs));
+    resolve(dims, &mut bound).ok().map(|()| bound)
+}
+
 impl Row {
+    const fn of_length(length: i64) -> Self {
+        Self { kind: SizesKind::Limit, batch: 1, first: length, step: 0, past: Some(0) }
+    }
+
     fn bind(&self, free: &[&Symbol], pasts: &BTreeSet<Symbol>) -> Bindings {
         let (batches, lengths): (Vec<&Symbol>, Vec<&Symbol>) =
             free.iter().partition(|symbol| is_batch(symbol.as_str()));

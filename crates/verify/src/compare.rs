@@ -34,7 +34,8 @@ pub struct Comparison {
     pub agreement: Option<Agreement>,
     /// The element with the largest error; `None` if all elements are the same.
     pub worst: Option<Worst>,
-    /// The number of elements that were not compared because the first model returns NaN or an infinity.
+    /// The number of elements that were not compared because the first model returns NaN or an infinity, or because the
+    /// inputs leave them no precision.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_compared: usize,
     /// The difference, if it exceeds the tolerance.
@@ -335,6 +336,11 @@ impl Comparison {
         }
     }
 
+    /// Accepts an output of which no element is compared.
+    pub(crate) fn leave_out(&mut self, elements: usize) {
+        (self.difference, self.worst, self.not_compared) = (None, None, elements);
+    }
+
     /// Returns whether the elements are floats.
     pub(crate) fn is_float(&self) -> bool {
         self.ty.starts_with(['f', 'b']) && !self.ty.starts_with("bool")
@@ -380,9 +386,15 @@ impl fmt::Display for Comparison {
             write!(f, "; {agreement}")?;
         }
         if self.not_compared > 0 {
-            write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
+            write!(
+                f,
+                "; {} elements not compared: the first model returns NaN or infinity, or the inputs leave them no precision",
+                self.not_compared
+            )?;
         }
-        if let Some(RoundingEvidence { observed, twins, rounded_weights, noise, other_rows }) = self.rounding {
+        if !self.is_float() && self.rounding.is_some() {
+            f.write_str("; rounding: the elements are the same when both models compute in f64")?;
+        } else if let Some(RoundingEvidence { observed, twins, rounded_weights, noise, other_rows }) = self.rounding {
             let rows = if other_rows.is_some() { " of rows that a mask hides" } else { "" };
             write!(
                 f,

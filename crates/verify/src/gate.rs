@@ -6,6 +6,7 @@
 
 mod operators;
 
+use crate::elements::numbers;
 use crate::file::{CONTRIB, ModelFile, attribute, bodies, domain, int, is_external, operand, place, tensor_type};
 use crate::values::has;
 use netwright_ir::{Dim, ElementType, OpKind, TensorType};
@@ -180,6 +181,8 @@ impl<'m> Gate<'m> {
             && !tensor.dims.contains(&0)
         {
             self.add(place, format!("tract reads elements of type {element} from `raw_data` only"));
+        } else if element == ElementType::F64 && numbers(tensor).next().is_some_and(is_below_f32) {
+            self.add(place, "tract computes products with numbers below the range of f32 as 0");
         }
     }
 
@@ -218,6 +221,11 @@ impl<'m> Gate<'m> {
         let unread = node.attribute.iter().find(|attribute| !allows(known, attribute));
         if let Some(attribute) = unread {
             return Some(format!("tract ignores {} = {}", attribute.name, text(attribute)));
+        }
+        let types = node.attribute.iter().filter(|attribute| matches!(&*attribute.name, "to" | "dtype"));
+        let mut types = types.filter_map(|attribute| ElementType::from_number(attribute.i));
+        if let Some(element) = types.find(|element| !has(*element)) {
+            return Some(format!("tract does not support elements of type {element}"));
         }
         let element = node.input.first().and_then(|x| self.element(x)).filter(|_| default);
         if let Some(element) = element.filter(|element| operators::lacks(operator, *element)) {
@@ -310,6 +318,12 @@ impl<'m> Gate<'m> {
     fn ty(&self, value: &str) -> Option<&TensorType> {
         self.types.iter().rev().find_map(|types| types.get(value))
     }
+}
+
+/// Returns whether a number is not 0, and 0 in f32.
+#[expect(clippy::cast_possible_truncation, reason = "tract rounds so")]
+fn is_below_f32(number: f64) -> bool {
+    number != 0.0 && number as f32 == 0.0
 }
 
 /// Returns what tract computes wrong in an `Attention` of opset 23 or 24. Its operands are query, key, value, mask,

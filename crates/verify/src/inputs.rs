@@ -1,13 +1,17 @@
 //! Generates inputs: the same seed gives the same inputs.
 
+mod numbers;
+
+use numbers::{OUTLIER, Random, Range, SMALL, around, below, floats, ids, integers, next_to, place};
+
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
 use crate::relations::tokens;
-use crate::tables::Rows;
+use crate::special::Special;
 use crate::uses::{Graphs, Masking, Uses};
 use crate::{Array, Values, VerifyError};
 use half::f16;
-use netwright_ir::{Bindings, ElementType, fingerprint};
+use netwright_ir::{Bindings, ElementType};
 
 /// The largest number of elements of an input.
 const MAX_ELEMENTS: usize = 1 << 28;
@@ -18,17 +22,11 @@ const IDS: u64 = 16;
 /// The bound of the magnitude of integers that are used only in arithmetic.
 pub(crate) const INTEGERS: i64 = 16;
 
-/// The magnitude of an element that is larger than the others.
-const OUTLIER: i16 = 1000;
-
 /// The largest magnitude of thresholds that are among floats of usual size.
 const MODERATE: f32 = 100.0;
 
 /// The largest magnitude of integers that are near a threshold.
 const LARGEST: u64 = 1 << 20;
-
-/// How far floats are from a threshold, as a share of it.
-const STEP: f64 = 1.0 / 1024.0;
 
 /// The bound of positions that do not index a known table.
 const POSITIONS: u64 = 100;
@@ -46,14 +44,14 @@ const FILL: f32 = -1e4;
 ///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph masks attention scores
 ///   with them, floats only if it uses them for nothing else. Floats that it adds to scores may also be a bias, and are
 ///   masks only in every second run.
-/// - *Integers* that the graph uses only in arithmetic have both signs in two of eight runs, in one of them with one
-///   element of 1000; otherwise they are like ids.
+/// - *Integers* that the graph uses only in arithmetic have both signs in two of eight runs, in one of them with 3001 and
+///   70,001 among them; otherwise they are like ids.
 /// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
 ///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
 /// - *Lengths* are `seqlens_k`, `total_sequence_length` and inputs with `length` in their name and at most one axis.
-/// - *Floats* are uniform in [-1, 1], [-10, 10] or [-100, 100]; or in [-1, 1] with zeros of both signs, or with one
-///   element of 1000.
+/// - *Floats* are uniform in [-1, 1] or [-100, 100]; in [-10, 10] with multiples of one half; in [-1, 1] with zeros of
+///   both signs and multiples of one quarter, or with one element of 1000; or in rows of at most 1e-3 and 1e-6.
 ///
 /// Floats and integers that are compared with constants have some elements at, just below and just above these.
 ///
@@ -62,22 +60,20 @@ const FILL: f32 = -1e4;
 /// # Errors
 /// If an input has an unknown shape, an element type that arrays do not support, or a size that `bindings` does not give.
 pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, VerifyError> {
-    inputs_with(file, &Rows::new(), bindings, seed)
+    inputs_with(file, &Special::new(file, None), bindings, seed)
 }
 
-/// Generates values that look up these rows of tables, as far as there is room; see [`inputs`].
+/// Generates values with these special ones among them, as far as there is room; see [`inputs`].
 pub(crate) fn inputs_with(
     file: &ModelFile,
-    rows: &Rows,
+    special: &Special,
     bindings: &Bindings,
     seed: u64,
 ) -> Result<Vec<(String, Array)>, VerifyError> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();
-    let of = |port: &Port| rows.get(&port.name).map_or(&[][..], Vec::as_slice);
-    let made = ports
-        .iter()
-        .map(|port| Ok((port.name.clone(), make(file, &graphs, (&ports, port), of(port), bindings, seed)?)));
+    let made =
+        ports.iter().map(|port| Ok((port.name.clone(), make(file, &graphs, (&ports, port), special, bindings, seed)?)));
     made.collect()
 }
 
@@ -96,17 +92,6 @@ enum Padding {
     Whole,
 }
 
-/// The range of floats.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Range {
-    /// Up to this.
-    UpTo(f32),
-    /// Up to 1, with 0 and -0 among them.
-    Zeros,
-    /// Up to 1, except for one element of 1000.
-    Outlier,
-}
-
 /// How the inputs of a run are generated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Style {
@@ -118,20 +103,29 @@ impl Style {
     pub(crate) fn of(seed: u64) -> Self {
         let (padding, range) = match seed % 8 {
             0 => (Padding::Right, Range::UpTo(1.0)),
-            1 => (Padding::Left, Range::UpTo(10.0)),
+            1 => (Padding::Left, Range::Halves),
             2 => (Padding::Kept, Range::UpTo(100.0)),
             3 => (Padding::Holes, Range::Zeros),
             4 => (Padding::Kept, Range::Outlier),
             5 => (Padding::Whole, Range::UpTo(1.0)),
-            6 => (Padding::Left, Range::UpTo(1.0)),
-            _ => (Padding::Right, Range::UpTo(10.0)),
+            6 => (Padding::Right, Range::Small),
+            _ => (Padding::Left, Range::UpTo(1.0)),
         };
         Self { padding, range }
     }
 
-    /// Returns whether floats are so large that f32 may overflow or lose all precision.
+    /// Returns whether floats are so large or small that f32 may overflow or lose all precision.
     pub(crate) fn is_extreme(self) -> bool {
-        matches!(self.range, Range::Outlier) || matches!(self.range, Range::UpTo(most) if most > 1.0)
+        !matches!(self.range, Range::Zeros | Range::UpTo(1.0))
+    }
+
+    /// Returns the largest magnitude of special values among floats.
+    fn largest(self) -> f32 {
+        match self.range {
+            Range::Small => SMALL[0],
+            _ if self.is_extreme() => OUTLIER,
+            _ => MODERATE,
+        }
     }
 
     /// Returns whether integers that are only computed with have both signs.
@@ -190,7 +184,7 @@ fn make(
     file: &ModelFile,
     graphs: &Graphs<'_>,
     (ports, port): (&[Port], &Port),
-    rows: &[i64],
+    special: &Special,
     bindings: &Bindings,
     seed: u64,
 ) -> Result<Array, VerifyError> {
@@ -210,9 +204,9 @@ fn make(
     let uses = uses(graphs, port);
     let is_bool = ty.element == ElementType::Bool;
     let is_bias = uses.masking == Masking::Added && !is_named_mask(port) && seed.is_multiple_of(2);
-    let thresholds = graphs.thresholds(&port.name);
+    let (thresholds, width) = (special.thresholds(&port.name), shape.last().copied().unwrap_or(1));
     let values = match role(port, graphs) {
-        Role::Mask if is_bias => from_floats(ty.element, floats(count, style.range, &mut random)),
+        Role::Mask if is_bias => from_floats(ty.element, floats(count, width, style.range, &mut random)),
         Role::Mask => {
             let mask = mask(&shape, count, style.padding, &mut random);
             if uses.is_added && ty.element.is_float() {
@@ -223,9 +217,8 @@ fn make(
             }
         }
         Role::Floats => {
-            let mut values = floats(count, style.range, &mut random);
-            let most = if style.is_extreme() { OUTLIER.into() } else { MODERATE };
-            place(&mut values, &around(&thresholds, |x| x.abs() <= most), seed, &mut random);
+            let mut values = floats(count, width, style.range, &mut random);
+            place(&mut values, &around(thresholds, |x| x.abs() <= style.largest()), seed, &mut random);
             from_floats(ty.element, values)
         }
         // A flag alternates between runs.
@@ -243,9 +236,9 @@ fn make(
                 Role::Integers => x.unsigned_abs() <= LARGEST,
                 _ => u64::try_from(x).is_ok_and(|x| x < table),
             };
-            place(&mut values, &next_to(&thresholds, is_valid), seed, &mut random);
+            place(&mut values, &next_to(thresholds, is_valid), seed, &mut random);
             // A row of one table may be beyond the end of another.
-            let rows: Vec<i64> = rows.iter().copied().filter(|row| is_valid(*row)).collect();
+            let rows: Vec<i64> = special.rows(&port.name).iter().copied().filter(|row| is_valid(*row)).collect();
             place(&mut values, &rows, seed, &mut random);
             from_integers(ty.element, &values)
         }
@@ -300,104 +293,10 @@ fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) ->
     mask
 }
 
-/// Generates every value below a bound before repeating one: the last, then 0, then the others in some order.
-fn ids(count: usize, below: u64, random: &mut Random) -> Vec<i64> {
-    // A step that is coprime to the bound reaches every value.
-    let mut step = 1 + random.below(below.max(2) - 1);
-    while divisor(step, below) != 1 {
-        step += 1;
-    }
-    let id = |at: u64| below.wrapping_sub(1).wrapping_add(at.wrapping_mul(step)) % below.max(1);
-    let mut ids: Vec<i64> = (0..count as u64).map(|at| id(at).cast_signed()).collect();
-    if let Some(second) = ids.get_mut(1) {
-        *second = 0;
-    }
-    // Shuffle, so that the last id and 0 are not always first.
-    for at in (1..count).rev() {
-        ids.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap_or(0));
-    }
-    ids
-}
-
-/// Returns a number in `0..bound`; 0 if the bound is not positive.
-fn below(bound: i64, random: &mut Random) -> i64 {
-    random.below(u64::try_from(bound).unwrap_or(0)).cast_signed()
-}
-
-/// Returns the thresholds, and the numbers just below and above them.
-fn around(thresholds: &[f64], is_valid: impl Fn(f32) -> bool) -> Vec<f32> {
-    // Small steps, which models whose arithmetic is rounded otherwise do not confuse.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
-    let at = |share: f64| {
-        let step = move |x: &f64| (x + share * if *x == 0.0 { 1.0 } else { x.abs() }) as f32;
-        thresholds.iter().map(step).collect::<Vec<f32>>()
-    };
-    [0.0, -STEP, STEP].into_iter().flat_map(at).filter(|x| is_valid(*x)).collect()
-}
-
-/// Returns the integers at thresholds, below and above them.
-fn next_to(thresholds: &[f64], is_valid: impl Fn(i64) -> bool) -> Vec<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest integer")]
-    let at = |step: i64| thresholds.iter().map(move |x| (x.floor() as i64).saturating_add(step));
-    [0, -1, 1].into_iter().flat_map(at).filter(|x| is_valid(*x)).collect()
-}
-
-/// Sets up to half of the values to special ones, others in each run; a single one in three of four runs.
-fn place<T: Copy>(values: &mut [T], special: &[T], seed: u64, random: &mut Random) {
-    let (places, kinds) = (values.len() as u64, special.len() as u64);
-    let count = kinds.min(if seed.is_multiple_of(4) { places / 2 } else { places.div_ceil(2) });
-    // Neighbors, so that none replaces another.
-    let start = random.below(places);
-    for at in 0..count {
-        let found = usize::try_from(seed.wrapping_mul(count).wrapping_add(at) % kinds);
-        let place = usize::try_from((start + at) % places);
-        if let (Ok(found), Ok(place)) = (found, place)
-            && let (Some(found), Some(place)) = (special.get(found), values.get_mut(place))
-        {
-            *place = *found;
-        }
-    }
-}
-
-/// Generates integers of both signs, 0 among them.
-fn integers(count: usize, range: Range, random: &mut Random) -> Vec<i64> {
-    let mut values: Vec<i64> = (0..count).map(|_| below(2 * INTEGERS, random) - INTEGERS).collect();
-    if range == Range::Outlier
-        && let Some(value) = values.last_mut()
-    {
-        *value = OUTLIER.into();
-    }
-    values
-}
-
-fn divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { divisor(b, a % b) }
-}
-
 /// Generates positions that count up along the last axis.
 fn counted(shape: &[usize], count: usize, below: u64) -> Vec<i64> {
     let length = shape.last().copied().unwrap_or(1).max(1) as u64;
     (0..count as u64).map(|at| ((at % length) % below.max(1)).cast_signed()).collect()
-}
-
-fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
-    let most = if let Range::UpTo(most) = range { most } else { 1.0 };
-    let mut values: Vec<f32> = (0..count).map(|_| most * random.symmetric()).collect();
-    match range {
-        Range::UpTo(_) => {}
-        Range::Zeros => {
-            for (at, value) in values.iter_mut().enumerate().filter(|_| random.below(4) == 0) {
-                *value = if at % 2 == 0 { 0.0 } else { -0.0 };
-            }
-        }
-        Range::Outlier => {
-            let place = usize::try_from(random.below(count as u64)).unwrap_or(0);
-            if let Some(value) = values.get_mut(place) {
-                *value = f32::from(OUTLIER);
-            }
-        }
-    }
-    values
 }
 
 /// Returns the number of tokens including the past: the largest size of a symbol that is not a batch.
@@ -447,33 +346,6 @@ fn from_floats(element: ElementType, values: Vec<f32>) -> Option<Values> {
     }
 }
 
-/// The SplitMix64 generator.
-struct Random(u64);
-
-impl Random {
-    /// Returns the generator for a seed and a name.
-    fn new(seed: u64, name: &str) -> Self {
-        Self(fingerprint(name.bytes().chain(seed.to_le_bytes())))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Returns a number in `0..bound`; 0 if the bound is 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
-    }
-
-    /// Returns a number in [-1, 1), in steps of 2^-23.
-    fn symmetric(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -505,73 +377,10 @@ mod tests {
     }
 
     #[test]
-    fn every_id_occurs_before_one_repeats() {
-        for below in [1, 2, 3, 6, 16, 97, 120] {
-            for seed in 0..20 {
-                let mut ids = ids(120, below, &mut Random::new(seed, "ids"));
-                ids.truncate(120);
-                for id in 0..below.cast_signed() {
-                    let times = ids.iter().filter(|&&other| other == id).count();
-                    assert!(times > 0 || below > 100, "{id} of {below}");
-                }
-            }
-            let two = ids(2, below, &mut Random::new(7, "ids"));
-            assert!(two.contains(&0) && two.contains(&(below.cast_signed() - 1)), "{two:?}");
-        }
-        assert!(ids(0, 5, &mut Random::new(0, "")).is_empty());
-        assert_eq!(ids(3, 1, &mut Random::new(0, "")), [0; 3]);
-    }
-
-    #[test]
-    fn thresholds_occur_in_some_run() {
-        let special = next_to(&[1000.0], |_| true);
-        assert_eq!(special, [1000, 999, 1001]);
-        assert_eq!(around(&[2.5, 0.0], |x| x.abs() < 1.0), [0.0, -0.000_976_562_5, 0.000_976_562_5]);
-        for count in [1, 2, 7] {
-            let mut seen = std::collections::BTreeSet::new();
-            for seed in 0..8 {
-                let mut values = vec![0; count];
-                place(&mut values, &special, seed, &mut Random::new(seed, "i"));
-                seen.extend(values);
-            }
-            assert!(special.iter().all(|value| seen.contains(value)), "{count}: {seen:?}");
-        }
-        let many: Vec<i64> = (0..64).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..8 {
-            let mut values = vec![-1; 16];
-            place(&mut values, &many, seed, &mut Random::new(seed, "i"));
-            seen.extend(values);
-        }
-        assert!(many.iter().all(|value| seen.contains(value)), "{seen:?}");
-        let mut none: [i64; 1] = [7];
-        place(&mut none, &[], 1, &mut Random::new(0, "i"));
-        place(&mut [], &special, 1, &mut Random::new(0, "i"));
-        assert_eq!(none, [7]);
-    }
-
-    #[test]
-    fn floats_have_their_range() {
-        let of = |range| floats(64, range, &mut Random::new(3, "x"));
-        assert!(of(Range::UpTo(10.0)).iter().any(|value| value.abs() > 5.0));
-        let zeros: Vec<u32> = of(Range::Zeros).iter().map(|value| value.to_bits()).collect();
-        assert!(zeros.contains(&0) && zeros.contains(&0x8000_0000), "both zeros");
-        assert_eq!(of(Range::Outlier).iter().filter(|value| value.abs() > 1.0).count(), 1);
-        assert!(floats(0, Range::Outlier, &mut Random::new(3, "x")).is_empty());
+    fn every_padding_occurs() {
         let seeds: Vec<Style> = (0..8).map(Style::of).collect();
         for padding in [Padding::Right, Padding::Left, Padding::Holes, Padding::Kept, Padding::Whole] {
             assert!(seeds.iter().any(|style| style.padding == padding), "{padding:?}");
         }
-    }
-
-    #[test]
-    fn values_depend_only_on_seed_and_name() {
-        let first = |seed, name| Random::new(seed, name).next();
-        assert_eq!(first(1, "x"), first(1, "x"));
-        assert_ne!(first(1, "x"), first(2, "x"));
-        assert_ne!(first(1, "x"), first(1, "y"));
-        let mut random = Random::new(0, "x");
-        assert!((0..1000).map(|_| random.symmetric()).all(|value| (-1.0..1.0).contains(&value)));
-        assert!((0..1000).map(|_| random.below(3)).all(|value| value < 3));
     }
 }

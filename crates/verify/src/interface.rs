@@ -2,6 +2,7 @@
 
 use crate::Array;
 use crate::file::{ModelFile, Port};
+use crate::uses::Graphs;
 use netwright_ir::{Bindings, Dim, ElementType, Shape, Symbol};
 use std::collections::BTreeMap;
 
@@ -131,6 +132,16 @@ pub(crate) fn misdeclared(model: &ModelFile, outputs: &[(String, Array)], bindin
         let sizes = sizes(bindings);
         differs.then(|| format!("output `{name}` is declared as {ty} and is {array} (with {sizes})"))
     })
+}
+
+/// Returns whether an output is computed from floats, whose rounding may change integers and truth values.
+pub(crate) fn comes_from_floats(model: &ModelFile, output: &str) -> bool {
+    let ports = model.inputs();
+    let is_float = |name: &str| {
+        let port = ports.iter().find(|port| port.name == name);
+        port.and_then(|port| port.ty.as_ref()).is_some_and(|ty| ty.element.is_float())
+    };
+    Graphs::new(&model.graph).comes_from_floats(output, is_float)
 }
 
 /// Formats the sizes of a run.

@@ -9,8 +9,8 @@ use crate::interface::{other_ports, sizes};
 use crate::ranges::in_chunks;
 use crate::runner::Runner;
 use crate::runs::{first_case, judge};
-use crate::tables::Rows;
-use crate::tolerance::{Arithmetic, Criteria};
+use crate::special::Special;
+use crate::tolerance::Criteria;
 use crate::verdict::Outputs;
 use crate::{Array, Options, Verdict, VerifyError, compare};
 use matching::{Matched, matched, producers, sources};
@@ -51,18 +51,23 @@ pub struct Layer {
 
 /// Compares the values that two models have in common, in the order of the nodes of the second model, for the sizes and
 /// the seed with which their outputs differ, or else the first with which both run.
-pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, rows: &Rows, options: &Options) -> Result<Verdict, VerifyError> {
+pub(crate) fn by_layer(
+    a: &ModelFile,
+    b: &ModelFile,
+    special: &Special,
+    options: &Options,
+) -> Result<Verdict, VerifyError> {
     if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
         return Ok(Verdict::OtherInterface { what });
     }
-    let (outputs, differing, why) = where_outputs_differ(a, b, rows, options)?;
+    let (outputs, differing, why) = where_outputs_differ(a, b, special, options)?;
     let options = differing.as_ref().unwrap_or(options);
     let runtime = &options.runtime;
     let first = Runner::new(a, runtime)?;
     let mut notes = vec![];
-    let case = first_case(a, Some((b, rows)), &first, options, &mut notes)?;
+    let case = first_case(a, Some((b, special)), &first, options, &mut notes)?;
     drop(first);
-    let criteria = Criteria::new(&Arithmetic::of(a, runtime), Some(&Arithmetic::of(b, runtime)), options);
+    let criteria = Criteria::new(a, Some(b), options);
     let pairs = matched(a, b);
     let mut errors: BTreeMap<&str, Option<f64>> = BTreeMap::new();
     let left_out = in_chunks(&pairs, |chunk| {
@@ -102,11 +107,11 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, rows: &Rows, options: &Opti
 fn where_outputs_differ(
     a: &ModelFile,
     b: &ModelFile,
-    rows: &Rows,
+    special: &Special,
     options: &Options,
 ) -> Result<(Outputs, Option<Options>, String), VerifyError> {
     let not_found = |why: &Verdict| format!("; no run was found in which the outputs differ: {why}");
-    Ok(match judge(a, Some(b), rows, options)? {
+    Ok(match judge(a, Some(b), special, options)? {
         Verdict::Differs { run, .. } => {
             let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
             let found = options.clone().with_dims(sizes).with_seed(run.seed);

@@ -36,9 +36,11 @@
 
 pub mod bench;
 mod bindings;
+mod blame;
 pub mod child;
 mod compare;
 mod dims;
+mod elements;
 mod error;
 mod file;
 mod gate;
@@ -60,6 +62,7 @@ mod runner;
 mod runs;
 mod runtime;
 mod skim;
+mod special;
 mod spell;
 mod tables;
 mod tolerance;

@@ -1,31 +1,34 @@
 //! Runs models and derives the verdict.
 
-use crate::bindings::{Sizes, SizesKind, bindings};
+use crate::bindings::{LONG, Sizes, SizesKind, bindings, with_length};
+use crate::blame::{blame, blind_spot, not_finite};
 use crate::compare::{Products, Where, compare_at};
 use crate::error::shortened;
-use crate::file::{ModelFile, Port, place};
+use crate::file::{ModelFile, Port};
 use crate::hidden::Hidden;
 use crate::inputs::{INTEGERS, Role, Style, inputs_with, role};
-use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of_values};
+use crate::interface::{comes_from_floats, float_types, misdeclared, other_ports, sizes, with_types_of_values};
 use crate::onnx_runtime::ends_without_tokens;
-use crate::relations::{candidates, describe};
+use crate::relations::{Relations, candidates, describe};
 use crate::runner::Runner;
-use crate::tables::{Rows, differing_rows};
+use crate::special::Special;
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::uses::Graphs;
-use crate::verdict::{Blame, Produced, Run, Verdict};
+use crate::verdict::{Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
-    Array, Comparison, Difference, Options, Reason, RoundingEvidence, Runtime, Session, VerifyError, compare, given,
-    inputs, logits,
+    Array, Comparison, Difference, Options, RoundingEvidence, Runtime, Session, VerifyError, compare, given, inputs,
+    logits,
     twin::{self, Noise},
 };
 use netwright_ir::{Bindings, ElementType};
-use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::NodeProto;
+use std::collections::BTreeMap;
 
 /// The number of parameters above which a model runs with long inputs only on request.
 const LARGE: i64 = 300_000_000;
+
+/// The number of parameters up to which the greatest length of a model is searched, which loads it several times.
+const SMALL: i64 = 20_000_000;
 
 /// The multiple of the tolerance beyond which a difference is never accepted as rounding; at most the whole scale.
 const MAX_ROUNDING: f64 = 100.0;
@@ -76,11 +79,11 @@ pub fn reruns<'m>(
     runtime: &'m Runtime,
     runs: &'m [(Bindings, u64)],
 ) -> Result<impl Iterator<Item = Result<[Named; 2], VerifyError>> + 'm, VerifyError> {
-    let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
+    let special = Special::new(a, b);
     let (types, _) = b.map(|b| float_types(a, b)).unwrap_or_default();
     let runner = Runner::new(a, runtime)?;
     Ok(runs.iter().map(move |(bindings, seed)| {
-        let mut inputs = inputs_with(a, &rows, bindings, *seed)?;
+        let mut inputs = inputs_with(a, &special, bindings, *seed)?;
         round(&mut inputs, &types);
         let outputs = runner.run(&borrowed(&inputs), bindings)?;
         Ok([inputs, outputs])
@@ -93,11 +96,11 @@ pub(crate) fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
 
 /// Runs a model for several bindings, or runs two models and compares them.
 ///
-/// The inputs look up `rows` of tables, those in which the models differ.
+/// The inputs have `special` elements.
 pub(crate) fn judge(
     a: &ModelFile,
     b: Option<&ModelFile>,
-    rows: &Rows,
+    special: &Special,
     options: &Options,
 ) -> Result<Verdict, VerifyError> {
     if let Some(b) = b {
@@ -118,20 +121,20 @@ pub(crate) fn judge(
             notes.push("sizes of 0 are left out: GroupQueryAttention of ONNX Runtime divides by them".to_owned());
         }
     }
-    let [one, other] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
-    let criteria = Criteria::new(&one.unwrap_or_default(), other.as_ref(), options);
+    let criteria = Criteria::new(a, b, options);
     let judge = Judge {
         a,
         first,
         options,
         criteria,
         rounded,
-        rows,
+        special,
         notes,
         twins: None,
         rounded_twins: None,
         unjudged: None,
         refused_long: false,
+        has_limit: false,
     };
     match second {
         None => judge.alone(cases),
@@ -153,6 +156,7 @@ fn cases(
             seed: options.seed,
             inputs: Some(inputs),
             place: (1, 1),
+            relations: Relations::new(),
         }]);
     }
     let ports = model.inputs();
@@ -170,7 +174,7 @@ fn cases(
                     notes.push(
                         "lengths of 64 and more are left out because the model is large; --long runs them".to_owned(),
                     );
-                    all.retain(|sizes| !matches!(sizes.kind, SizesKind::Long | SizesKind::Shorter));
+                    all.retain(|sizes| !is_long(sizes.kind));
                 }
                 let count = all.len();
                 let planned = all.into_iter().zip(0..).zip(1..).map(|((sizes, at), number)| Planned {
@@ -178,6 +182,7 @@ fn cases(
                     seed: options.seed.wrapping_add(at),
                     inputs: None,
                     place: (number, count),
+                    relations: relations.clone(),
                 });
                 return Ok(planned.collect());
             }
@@ -190,7 +195,7 @@ fn cases(
 /// Returns the first planned run, with its inputs, rounded to the float types of the second model if there is one.
 pub(crate) fn first_case(
     model: &ModelFile,
-    second: Option<(&ModelFile, &Rows)>,
+    second: Option<(&ModelFile, &Special)>,
     runner: &Runner<'_>,
     options: &Options,
     notes: &mut Vec<String>,
@@ -199,9 +204,8 @@ pub(crate) fn first_case(
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, .. }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
-    let none = Rows::new();
-    let rows = second.map_or(&none, |(_, rows)| rows);
-    let mut inputs = given.map_or_else(|| inputs_with(model, rows, &bindings, seed), Ok)?;
+    let special = second.map_or_else(|| Special::new(model, None), |(_, special)| special.clone());
+    let mut inputs = given.map_or_else(|| inputs_with(model, &special, &bindings, seed), Ok)?;
     if let Some((second, _)) = second {
         round(&mut inputs, &float_types(model, second).0);
     }
@@ -219,6 +223,8 @@ struct Planned {
     inputs: Option<Vec<(String, Array)>>,
     /// The number of the run, from 1, and the number of planned runs.
     place: (usize, usize),
+    /// The sizes of symbols that follow from those of others.
+    relations: Relations,
 }
 
 /// Arrays with the names of their inputs or outputs.
@@ -245,8 +251,8 @@ struct Judge<'m> {
     criteria: Criteria,
     /// The inputs whose values must be floats of the second model too, with their types in it.
     rounded: Vec<(String, ElementType)>,
-    /// The rows in which tables of the two models differ.
-    rows: &'m Rows,
+    /// The elements that inputs must have in some runs.
+    special: &'m Special,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Twins>,
@@ -254,8 +260,10 @@ struct Judge<'m> {
     rounded_twins: Option<Twins>,
     /// The verdict for a run that the runtime is known to compute wrong.
     unjudged: Option<Verdict>,
-    /// Whether the first model refused the long run.
+    /// Whether the first model refused the last long run.
     refused_long: bool,
+    /// Whether it refused any.
+    has_limit: bool,
 }
 
 impl Judge<'_> {
@@ -373,25 +381,30 @@ impl Judge<'_> {
 
     /// Runs the first model with given or generated inputs; `None` if it refuses optional sizes.
     fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, VerifyError> {
-        let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, place } = planned;
+        let Planned { sizes: Sizes { mut bindings, kind }, seed, inputs: given, place, relations } = planned;
         if kind == SizesKind::Shorter && !self.refused_long {
             return Ok(None);
+        }
+        if kind == SizesKind::Limit {
+            let Some(longest) = self.longest(&relations, seed) else { return Ok(None) };
+            bindings = longest;
         }
         self.options.run_starts(place, &bindings);
         let (graphs, ports) = (Graphs::new(&self.a.graph), self.a.inputs());
         let roles: Vec<Role> = ports.iter().map(|port| role(port, &graphs)).collect();
         let has = |wanted| roles.contains(&wanted);
         let (style, is_made) = (Style::of(seed), given.is_none());
-        let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
+        let is_extreme =
+            is_made && style.is_extreme() && (has(Role::Floats) || has(Role::Integers) && style.is_signed());
         let hides_rows = style.hides_rows() && has(Role::Mask);
         // Integers near a large threshold are large.
         let is_large = |x: &f64| x.abs() > INTEGERS as f64;
         let is_compared = |(port, role): (&Port, &Role)| {
-            *role == Role::Integers && graphs.thresholds(&port.name).iter().any(is_large)
+            *role == Role::Integers && self.special.thresholds(&port.name).iter().any(is_large)
         };
         let has_large = style.is_signed() && has(Role::Integers) || ports.iter().zip(&roles).any(is_compared);
         let may_be_nan = is_extreme || (is_made && (hides_rows || has_large));
-        let inputs = given.map_or_else(|| inputs_with(self.a, self.rows, &bindings, seed), Ok);
+        let inputs = given.map_or_else(|| inputs_with(self.a, self.special, &bindings, seed), Ok);
         let (bindings, inputs) = match (inputs, kind) {
             (Ok(inputs), _) => (bindings, inputs),
             (Err(error), SizesKind::Usual) => return Err(error),
@@ -400,15 +413,42 @@ impl Judge<'_> {
         let mut case = Case { bindings, seed, kind, inputs, is_extreme, may_be_nan };
         round(&mut case.inputs, &self.rounded);
         match (self.first.run(&case.borrowed(), &case.bindings), kind) {
-            (Ok(outputs), _) => Ok(Some((case, outputs))),
+            (Ok(outputs), kind) => {
+                self.refused_long &= !is_long(kind);
+                Ok(Some((case, outputs)))
+            }
             (Err(error), SizesKind::Usual) => Err(error),
             (Err(error), _) => {
-                self.refused_long |= kind == SizesKind::Long;
+                self.refused_long |= is_long(kind);
+                self.has_limit |= is_long(kind);
                 let cause = cause(error);
                 self.leave_out(&case, &format!("the first model refuses these sizes\n{cause}"));
                 Ok(None)
             }
         }
+    }
+
+    /// Returns the sizes of the longest run that a small first model accepts, if it refused a long one: it looks up the last
+    /// positions.
+    fn longest(&self, relations: &Relations, seed: u64) -> Option<Bindings> {
+        if !self.has_limit || parameters(self.a) > SMALL {
+            return None;
+        }
+        let ports = self.a.inputs();
+        let accepted = |length: i64| {
+            let sizes = with_length(&ports, relations, length)?;
+            let inputs = inputs_with(self.a, self.special, &sizes, seed).ok()?;
+            self.first.run(&borrowed(&inputs), &sizes).is_ok().then_some(sizes)
+        };
+        let (mut found, mut low, mut high) = (None, 1, LONG);
+        while high - low > 1 {
+            let middle = i64::midpoint(low, high);
+            match accepted(middle) {
+                Some(sizes) => (found, low) = (Some(sizes), middle),
+                None => high = middle,
+            }
+        }
+        found
     }
 
     /// Notes that a run is left out; what follows the first line of `why` is printed only with all figures.
@@ -425,7 +465,10 @@ impl Judge<'_> {
     fn arbitrate(&mut self, second: &ModelFile, case: &Case, [a, b]: [&Named; 2], outputs: &mut [Comparison]) {
         let may_be_rounding = |output: &Comparison| match &output.difference {
             None => true,
-            Some(Difference::Elements { .. }) => !output.is_float() || output.error().is_some(),
+            Some(Difference::Elements { .. }) if output.is_float() => output.error().is_some(),
+            Some(Difference::Elements { .. }) => {
+                [self.a, second].into_iter().all(|model| comes_from_floats(model, &output.output))
+            }
             Some(_) => false,
         };
         if !outputs.iter().all(may_be_rounding) {
@@ -491,7 +534,7 @@ impl Judge<'_> {
                 let noise = explained;
                 output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise, other_rows });
                 output.difference = None;
-            } else if in_f64.is_some() && case.is_extreme {
+            } else if case.is_extreme {
                 self.notes.push(format!(
                     "with {}, seed {}: output `{}` is not compared, because these inputs leave it no \
                      precision: the error is {observed:.1e}, and {error:.1e} when both models compute in f64",
@@ -499,7 +542,7 @@ impl Judge<'_> {
                     case.seed,
                     output.output
                 ));
-                output.difference = None;
+                output.leave_out(pick(a, &output.output).map_or(0, |(_, a)| a.any().len()));
             } else if in_f64.is_some() {
                 self.notes.push(format!(
                     "output `{}` has an error of {error:.1e} when both models compute in f64, but differs in the types of the models",
@@ -510,75 +553,14 @@ impl Judge<'_> {
     }
 }
 
+fn is_long(kind: SizesKind) -> bool {
+    matches!(kind, SizesKind::Long | SizesKind::Shorter | SizesKind::Limit)
+}
+
 /// Returns the cause of a failure, without the name of the file.
 fn cause(error: VerifyError) -> String {
     match error {
         VerifyError::Runtime { cause, .. } | VerifyError::Panic { cause, .. } => cause,
         error => error.to_string(),
     }
-}
-
-/// Returns the verdict if all differences are NaN that tract returns for fully masked rows of an `Attention`.
-fn blind_spot(
-    outputs: &[Comparison],
-    model: &ModelFile,
-    right: &[(String, Array)],
-    runtime: &Runtime,
-) -> Option<Verdict> {
-    let is_nan = |output: &Comparison| output.worst.as_ref().is_some_and(|worst| worst.b == "NaN");
-    let differing = || outputs.iter().filter(|output| output.difference.is_some());
-    if !differing().all(is_nan) {
-        return None;
-    }
-    let (_, verdict) = not_finite(model, right, runtime)?;
-    matches!(verdict, Verdict::NotVerifiable { .. }).then_some(verdict)
-}
-
-/// Describes the first NaN or infinity of the outputs, with the verdict that it means.
-fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime) -> Option<(String, Verdict)> {
-    let (name, array, at) = outputs.iter().find_map(|(name, array)| {
-        Some((name, array, array.any().floats()?.iter().position(|value| !value.is_finite())?))
-    })?;
-    let value = array.any().text(at).unwrap_or_default();
-    let why = format!("output `{name}` has {value} at {:?}", array.index(at));
-    let (file, judge) = (model.name.clone(), runtime.to_string());
-    let attention = model.graph.node.iter().find(|node| node.op_type.ends_with("Attention"));
-    let verdict = match attention.filter(|_| *runtime == Runtime::Tract) {
-        Some(node) => {
-            let place = place(node);
-            let why = format!("{why}; tract returns that for a fully masked row, and the standard requires 0");
-            Verdict::NotVerifiable { file, runtime: judge, reasons: vec![Reason { place, why }] }
-        }
-        None => Verdict::Fails { file, why: why.clone(), runtime: Some(judge) },
-    };
-    Some((why, verdict))
-}
-
-/// Finds the first differing value: runs both models again to compute all values that they have in common.
-fn blame(
-    a: &ModelFile,
-    b: &ModelFile,
-    inputs: &[(&str, &Array)],
-    bindings: &Bindings,
-    options: &Options,
-    tolerance: f64,
-) -> Option<Box<Blame>> {
-    let results = |node: &NodeProto| node.output.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
-    let in_a: BTreeSet<String> = a.graph.node.iter().flat_map(results).collect();
-    let in_b = b.graph.node.iter().flat_map(results);
-    let common: Vec<String> = in_b.filter(|name| in_a.contains(name)).collect();
-    let values =
-        |model| Runner::of(model, &options.runtime, common.clone()).and_then(|runner| runner.run(inputs, bindings));
-    let (left, right) = (values(a).ok()?, values(b).ok()?);
-    let right = with_types_of_values(&left, right);
-    // Two forms may have other sizes on purpose, as a cache that grows and one that is a buffer.
-    let nodes = || a.graph.node.iter().chain(&b.graph.node);
-    let is_size = |name: &String| nodes().any(|node| node.op_type == "Shape" && node.output.contains(name));
-    let mut values = compare(&left, &right, tolerance).into_iter();
-    let value = values.find(|value| value.difference.is_some() && !is_size(&value.output))?;
-    let producer = |model: &ModelFile| {
-        let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));
-        node.map_or_else(String::new, place)
-    };
-    Some(Box::new(Blame { node: producer(b), instead_of: producer(a), value }))
 }

@@ -2,6 +2,7 @@
 //!
 //! A node is replaced before the [gate](crate::gate) checks it; the gate reports a node that has no replacement.
 
+mod activations;
 mod attention;
 mod branches;
 mod functions;
@@ -52,11 +53,14 @@ fn replace(graph: &mut GraphProto, purpose: Purpose) {
                 };
                 attention::form(&node, &types, may_mask_rows)
             }
+            ("", "Add") if purpose == Purpose::Judge => activations::plus_zero(&node, &types),
             ("", "Cast") => cast(&node, &types),
             ("", "CumSum") => cumulative_sum(&node, &types),
             ("", "Gemm") => products::gemm(&node, &types),
+            ("", "Mish") if purpose == Purpose::Judge => activations::mish(&node),
             ("", "Mul") if purpose == Purpose::Judge => products::by_zero(&node, &types),
             ("", "SequenceAt") => sequences::form(&node, &splits, &types),
+            ("", "Softplus") if purpose == Purpose::Judge => activations::softplus(&node),
             ("", "SplitToSequence") => node.output.first().and_then(|name| splits.get(name)).map(|_| vec![]),
             (CONTRIB, "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),
             (CONTRIB, "RotaryEmbedding") => rotary::form(&node, &types),

@@ -1,5 +1,7 @@
 //! What counts as equal by default: by the float types in which two models compute, and by how they are quantized.
 
+mod weights;
+
 use crate::file::{ModelFile, bodies, int, tensor_type};
 use crate::{Options, Runtime};
 use half::{bf16, f16};
@@ -77,12 +79,15 @@ impl Criteria {
     ///
     /// The defaults are the tolerance of the narrowest float type in which one of the models computes, and, if the models
     /// are quantized differently, the smallest cosine of the narrowest quantization.
-    pub(crate) fn new(a: &Arithmetic, b: Option<&Arithmetic>, options: &Options) -> Self {
-        let all = || std::iter::once(a).chain(b);
+    pub(crate) fn new(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Self {
+        let are_same = b.is_none_or(|b| weights::are_same(a, b));
+        let [a, b] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
+        let a = a.unwrap_or_default();
+        let all = || std::iter::once(&a).chain(&b);
         let computes = |element: &ElementType| all().any(|model| model.floats.contains(element));
         let by_type = TOLERANCES.iter().find(|(element, _)| computes(element));
         let tolerance = options.tolerance.unwrap_or(by_type.map_or(TOLERANCE, |(_, tolerance)| *tolerance));
-        let differ = b.filter(|b| b.quantization != a.quantization);
+        let differ = b.as_ref().filter(|b| b.quantization != a.quantization || !are_same);
         let bits = all().filter_map(|model| model.quantization.bits()).min();
         let by_bits = bits.filter(|_| options.tolerance.is_none()).and_then(|bits| {
             let least = MIN_COSINES.iter().find(|(most, _)| bits <= *most);
@@ -90,7 +95,8 @@ impl Criteria {
         });
         let why = match (options.min_cosine, differ) {
             (None, Some(b)) => {
-                format!("the first model {} and the second {}", a.quantization, b.quantization)
+                let other = if b.quantization == a.quantization { ", quantized in another way" } else { "" };
+                format!("the first model {} and the second {}{other}", a.quantization, b.quantization)
             }
             _ => String::new(),
         };
@@ -268,8 +274,7 @@ mod tests {
     }
 
     fn criteria(a: &ModelFile, b: &ModelFile, options: &Options) -> Criteria {
-        let of = |model| Arithmetic::of(model, &options.runtime);
-        Criteria::new(&of(a), Some(&of(b)), options)
+        Criteria::new(a, Some(b), options)
     }
 
     #[test]
@@ -337,5 +342,43 @@ mod tests {
         assert_eq!(criteria(&plain, &plain, &options.with_min_cosine(0.5)).min_cosine, Some(0.5));
         let why = criteria(&plain, &blocks(4, 1), &Options::default()).why;
         assert_eq!(why, "the first model is not quantized and the second has 4-bit weights");
+    }
+
+    /// Other forms of the same weights keep the scales; a scale, a zero point or a block that is wrong stays a difference.
+    #[test]
+    fn weights_that_are_quantized_in_another_way() {
+        let f32s = |name: &str, values: &[f32]| TensorProto {
+            name: name.to_owned(),
+            data_type: 1,
+            dims: vec![i64::try_from(values.len()).expect("a few")],
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ..Default::default()
+        };
+        let codes =
+            |name: &str, values: &[u8]| TensorProto { data_type: 2, raw_data: values.to_vec(), ..f32s(name, &[]) };
+        let scales: Vec<f32> = (1..=16_u8).map(|at| f32::from(at) / 100.0).collect();
+        let plain = |scales: &[f32], bytes: &[u8]| {
+            let node = node("DequantizeLinear", &["w", "s"], &[]);
+            file(vec![node], vec![codes("w", bytes), f32s("s", scales)])
+        };
+        let of = |a: &ModelFile, b: &ModelFile| criteria(a, b, &Options::default());
+        let first = plain(&scales, &[1, 2, 3]);
+        let mut one_wrong = scales.clone();
+        one_wrong[3] *= 2.0;
+        let reversed: Vec<f32> = scales.iter().rev().copied().collect();
+        for (name, scales, codes, expected) in [
+            ("the same", &scales[..], [1, 2, 3], None),
+            ("another order and layout", &reversed, [9, 9, 9], None),
+            ("one wrong scale", &one_wrong, [9, 9, 9], None),
+            ("wrong scales of the same codes", &[0.5; 16], [1, 2, 3], None),
+            ("larger blocks", &scales[8..], [9, 9, 9], Some(0.99)),
+            ("another method", &[0.5; 16], [9, 9, 9], Some(0.99)),
+        ] {
+            assert_eq!(of(&first, &plain(scales, &codes)).min_cosine, expected, "{name}");
+        }
+        assert_eq!(
+            of(&first, &plain(&scales[8..], &[9])).why,
+            "the first model has 8-bit weights and the second has 8-bit weights, quantized in another way"
+        );
     }
 }

@@ -9,9 +9,9 @@ mod noise;
 
 pub(crate) use noise::{Noise, has_constant_masks};
 
+use crate::elements::{element, numbers, of_bytes};
 use crate::file::{ModelFile, Port, is_external};
 use crate::{Array, Values};
-use half::{bf16, f16};
 use netwright_ir::ElementType;
 use std::path::Path;
 use tract_onnx::data_resolver::ModelDataResolver;
@@ -99,27 +99,15 @@ fn round_tensor(tensor: &mut TensorProto, to: ElementType) {
 
 /// Reads the elements of an f32, f16 or bf16 tensor.
 fn floats(tensor: &TensorProto, file: &ModelFile) -> Result<Vec<f64>, String> {
+    if !is_external(tensor) {
+        return Ok(numbers(tensor).collect());
+    }
     let mut read = vec![];
-    let raw = if is_external(tensor) {
-        let offset = tensor.external_data.iter().find(|entry| entry.key == "offset");
-        let at = offset.and_then(|entry| entry.value.parse().ok()).ok_or("a weight has no offset")?;
-        let weights: &dyn ModelDataResolver = &file.weights;
-        weights.read_bytes_from_path(&mut read, Path::new("."), at, None).map_err(|error| error.to_string())?;
-        &read
-    } else {
-        &tensor.raw_data
-    };
-    let halves = || raw.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
-    let given = || tensor.int32_data.iter().filter_map(|&bits| u16::try_from(bits).ok());
-    let of = |bits: u16| {
-        if tensor.data_type == F16 { f16::from_bits(bits).to_f64() } else { bf16::from_bits(bits).to_f64() }
-    };
-    Ok(match (tensor.data_type, raw.is_empty()) {
-        (F32, true) => tensor.float_data.iter().copied().map(f64::from).collect(),
-        (F32, false) => raw.as_chunks::<4>().0.iter().map(|four| f64::from(f32::from_le_bytes(*four))).collect(),
-        (_, true) => given().map(of).collect(),
-        (_, false) => halves().map(of).collect(),
-    })
+    let offset = tensor.external_data.iter().find(|entry| entry.key == "offset");
+    let at = offset.and_then(|entry| entry.value.parse().ok()).ok_or("a weight has no offset")?;
+    let weights: &dyn ModelDataResolver = &file.weights;
+    weights.read_bytes_from_path(&mut read, Path::new("."), at, None).map_err(|error| error.to_string())?;
+    Ok(of_bytes(element(tensor), &read).collect())
 }
 
 fn widen_node(node: &mut NodeProto, file: &ModelFile, fresh: &mut usize) -> Result<(), String> {

@@ -1,8 +1,9 @@
 //! Finds how a graph uses its inputs, to generate suitable values.
 
-use crate::file::{attribute, bodies, int};
-use netwright_ir::OpKind;
+use crate::elements;
+use crate::file::bodies;
 use netwright_ir::op::Class;
+use netwright_ir::{ElementType, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
@@ -34,7 +35,7 @@ pub(crate) enum Masking {
 }
 
 /// The least magnitude of a factor of a mask that hides scores.
-const HIDES: f32 = 1000.0;
+const HIDES: f64 = 1000.0;
 
 /// The maximum number of values that are searched for a matrix product.
 const MAX_STEPS: usize = 64;
@@ -42,14 +43,15 @@ const MAX_STEPS: usize = 64;
 /// The maximum number of constants that an input is compared with.
 const MAX_THRESHOLDS: usize = 16;
 
-/// The nodes of a graph and of all bodies in it, with the sizes of the constants.
+/// The maximum number of operators between a value and the constants that it is computed from.
+const MAX_DEPTH: usize = 8;
+
+/// The nodes of a graph and of all bodies in it.
 pub(crate) struct Graphs<'m> {
     /// The nodes that use a value, with the index of the operand.
     users: BTreeMap<&'m str, Vec<(&'m NodeProto, usize)>>,
     producers: BTreeMap<&'m str, &'m NodeProto>,
     constants: BTreeMap<&'m str, &'m TensorProto>,
-    /// The sizes of the constants.
-    sizes: BTreeMap<&'m str, &'m [i64]>,
     /// Maps outputs of bodies to the results of their nodes.
     leaves: BTreeMap<&'m str, Vec<&'m str>>,
 }
@@ -60,13 +62,11 @@ impl<'m> Graphs<'m> {
             users: BTreeMap::new(),
             producers: BTreeMap::new(),
             constants: BTreeMap::new(),
-            sizes: BTreeMap::new(),
             leaves: BTreeMap::new(),
         };
         let mut graphs = vec![graph];
         while let Some(graph) = graphs.pop() {
             for tensor in &graph.initializer {
-                all.sizes.insert(&tensor.name, &tensor.dims);
                 all.constants.insert(&tensor.name, tensor);
             }
             for node in &graph.node {
@@ -85,7 +85,6 @@ impl<'m> Graphs<'m> {
         }
         for attribute in &node.attribute {
             if let (Some(tensor), "Constant", [result]) = (&attribute.t, node.op_type.as_str(), &*node.output) {
-                self.sizes.insert(result, &tensor.dims);
                 self.constants.insert(result, tensor);
             }
         }
@@ -182,35 +181,74 @@ impl<'m> Graphs<'m> {
         tables.filter(|(size, _)| *size > 0).collect()
     }
 
-    /// Returns the constants whose rows the elements of an input, as they are, look up.
-    pub(crate) fn tables(&self, input: &'m str) -> Vec<&'m TensorProto> {
-        let carriers = self.carriers(input).into_iter().filter(|(_, offset)| *offset == 0);
-        let users = carriers.flat_map(|(name, _)| self.users(name));
-        let tables = users.filter_map(|&(node, place)| {
-            let is_axis = |name: &str| name == "axis" || name == "gather_axis";
-            let is_first = node.attribute.iter().all(|attribute| !is_axis(&attribute.name) || attribute.i == 0);
-            let is_lookup = matches!((&*node.op_type, place), ("Gather" | "GatherBlockQuantized", 1));
-            self.constant(node.input.first().filter(|_| is_lookup && is_first)?)
+    /// Returns the constants whose rows the elements of an input look up.
+    pub(crate) fn tables(&self, input: &'m str) -> Vec<Table<'m>> {
+        let users = |(name, offset)| self.users(name).iter().map(move |&(node, place)| (node, place, offset));
+        let tables = self.carriers(input).into_iter().flat_map(users).filter_map(|(node, place, offset)| {
+            let name = match (&*node.op_type, place) {
+                ("Gather", 1) => "axis",
+                ("GatherBlockQuantized", 1) => "gather_axis",
+                _ => return None,
+            };
+            let (constant, order) = self.behind(node.input.first()?)?;
+            let axis = axis(node, name, constant.dims.len())?;
+            let axis = order.map_or(Some(axis), |order| usize::try_from(*order.get(axis)?).ok())?;
+            Some(Table { constant, axis, offset })
         });
         tables.collect()
     }
 
-    /// Returns the numbers in constants of a few elements with which the elements of an input are compared.
+    /// Returns the numbers, in constants of a few elements and in attributes, with which the elements of an input are
+    /// compared.
     pub(crate) fn thresholds(&self, input: &'m str) -> Vec<f64> {
         let mut found = vec![];
         for (name, offset) in self.carriers(input) {
             for &(node, place) in self.users(name) {
-                let is_comparison =
-                    matches!(&*node.op_type, "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual");
-                let other = node.input.get(1 - place.min(1)).filter(|_| is_comparison && place < 2);
-                let numbers = other.and_then(|name| self.constant(name)).map(numbers).unwrap_or_default();
-                found.extend(numbers.into_iter().filter(|x| x.is_finite()).map(|x| x - offset as f64));
+                let others = node.input.iter().enumerate().filter(|(at, _)| *at != place);
+                let constants = others.filter_map(|(_, name)| self.constant(name)).flat_map(numbers);
+                match (node.op_type.as_str(), place) {
+                    ("Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Max" | "Min", _)
+                    | ("Clip", 0) => found.extend(constants.map(|x| x - offset as f64)),
+                    ("ThresholdedRelu", _) => found.push(float(node, "alpha").unwrap_or(1.0)),
+                    ("Shrink", _) => {
+                        let edge = float(node, "lambd").unwrap_or(0.5);
+                        found.extend([edge, -edge]);
+                    }
+                    _ => {}
+                }
             }
         }
+        found.retain(|x| x.is_finite());
         found.sort_by(f64::total_cmp);
         found.dedup();
         found.truncate(MAX_THRESHOLDS);
         found
+    }
+
+    /// Returns whether a value is computed from floats; true if that is not clear.
+    pub(crate) fn comes_from_floats(&self, name: &'m str, is_float: impl Fn(&str) -> bool) -> bool {
+        let (mut open, mut known) = (vec![name], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if !known.insert(name) {
+                continue;
+            }
+            let Some(node) = self.producers.get(name) else {
+                let constant = self.constant(name).and_then(elements::element);
+                if constant.map_or_else(|| is_float(name), ElementType::is_float) {
+                    return true;
+                }
+                continue;
+            };
+            let to = node.attribute.iter().find(|attribute| attribute.name == "to").map(|to| to.i);
+            let has_float = to.and_then(ElementType::from_number).is_some_and(ElementType::is_float);
+            if has_float || bodies(node).next().is_some() {
+                return true;
+            }
+            if OpKind::from_name(&node.op_type).is_none_or(|kind| kind.class() != Class::Measures) {
+                open.extend(node.input.iter().filter(|name| !name.is_empty()).map(String::as_str));
+            }
+        }
+        false
     }
 
     /// Returns whether every use of an input, and of what is computed from it, is elementwise, a sum or the like, or reads
@@ -277,8 +315,9 @@ impl<'m> Graphs<'m> {
                 Step::Result(Traced { is_chosen: true, ..next })
             }
             ("Mul" | "Div", _) if is_constant() => {
-                let hides =
-                    others().any(|other| self.constant(other).and_then(float).is_some_and(|x| x.abs() >= HIDES));
+                let hides = others().any(|other| {
+                    self.constant(other).is_some_and(|x| matches!(numbers(x)[..], [x] if x.abs() >= HIDES))
+                });
                 Step::Result(Traced { is_chosen: traced.is_chosen || hides, ..next })
             }
             ("Neg", _) => Step::Result(next),
@@ -306,47 +345,97 @@ impl<'m> Graphs<'m> {
 
     /// Returns the size of the axis of a constant that an operand indexes.
     fn table(&self, node: &NodeProto, place: usize) -> Option<i64> {
-        let axis = |name: &str| int(node, name).unwrap_or(0);
-        let (table, axis) = match (node.op_type.as_str(), place) {
-            ("Gather" | "GatherElements", 1) => (0, axis("axis")),
-            ("GatherBlockQuantized", 1) => (0, axis("gather_axis")),
-            ("EmbedLayerNormalization", 0) | ("RotaryEmbedding", 1) => (2, 0),
-            ("EmbedLayerNormalization", 1) => (4, 0),
-            ("RotaryEmbedding", 3) => (1, 0),
+        let (table, name) = match (node.op_type.as_str(), place) {
+            ("Gather" | "GatherElements", 1) => (0, "axis"),
+            ("GatherBlockQuantized", 1) => (0, "gather_axis"),
+            ("EmbedLayerNormalization", 0) | ("RotaryEmbedding", 1) => (2, ""),
+            ("EmbedLayerNormalization", 1) => (4, ""),
+            ("RotaryEmbedding", 3) => (1, ""),
             _ => return None,
         };
         let sizes = self.sizes(node.input.get(table)?)?;
-        let axis = if axis < 0 { axis + i64::try_from(sizes.len()).ok()? } else { axis };
-        sizes.get(usize::try_from(axis).ok()?).copied()
+        sizes.get(axis(node, name, sizes.len())?).copied()
     }
 
-    /// Returns the sizes of a value that is a constant, possibly cast or transposed.
+    /// Returns the sizes of a value that is a constant, or computed from constants in a few steps.
     pub(crate) fn sizes(&self, name: &str) -> Option<Vec<i64>> {
-        let (sizes, order) = self.shape(name)?;
-        let Some(order) = order else { return Some(sizes.to_vec()) };
-        order.iter().map(|&axis| sizes.get(usize::try_from(axis).ok()?).copied()).collect()
+        self.sizes_within(name, MAX_DEPTH)
     }
 
-    /// Returns the sizes of the constant behind a value, and the permutation of its axes.
-    fn shape(&self, name: &str) -> Option<(&'m [i64], Option<&'m [i64]>)> {
-        let mut name = name;
-        let mut order = None;
-        for _ in 0..8 {
-            if let Some(sizes) = self.sizes.get(name) {
-                return Some((sizes, order));
+    fn sizes_within(&self, name: &str, depth: usize) -> Option<Vec<i64>> {
+        if let Some(tensor) = self.constant(name) {
+            return Some(tensor.dims.clone());
+        }
+        let (node, depth) = (self.producers.get(name)?, depth.checked_sub(1)?);
+        let of = |at: usize| self.sizes_within(node.input.get(at)?, depth);
+        match node.op_type.as_str() {
+            operator if keeps(operator) => of(0),
+            "Transpose" => {
+                let sizes = of(0)?;
+                permutation(node)?.iter().map(|&axis| sizes.get(usize::try_from(axis).ok()?).copied()).collect()
+            }
+            "Add" | "Sub" | "Mul" | "Div" => {
+                let (a, b) = (of(0)?, of(1)?);
+                let (mut long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
+                long.iter_mut().rev().zip(short.iter().rev()).for_each(|(size, other)| *size = (*size).max(*other));
+                Some(long)
+            }
+            "Concat" => {
+                let mut all = (0..node.input.len()).map(of);
+                let mut sizes = all.next()??;
+                let axis = axis(node, "axis", sizes.len())?;
+                for other in all {
+                    let size = sizes.get_mut(axis)?;
+                    *size = size.checked_add(*other?.get(axis)?)?;
+                }
+                Some(sizes)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the constant whose elements a value has, possibly cast or transposed, and the permutation of its axes.
+    fn behind(&self, name: &'m str) -> Option<(&'m TensorProto, Option<&'m [i64]>)> {
+        let (mut name, mut order) = (name, None);
+        for _ in 0..MAX_DEPTH {
+            if let Some(tensor) = self.constant(name) {
+                return Some((tensor, order));
             }
             let node = self.producers.get(name)?;
             match node.op_type.as_str() {
-                "Identity" | "Cast" | "CastLike" | "DequantizeLinear" | "Dropout" => {}
-                "Transpose" if order.is_none() => {
-                    order = Some(&*attribute(node, "perm")?.ints);
-                }
+                operator if keeps(operator) => {}
+                "Transpose" if order.is_none() => order = Some(permutation(node)?),
                 _ => return None,
             }
             name = node.input.first()?;
         }
         None
     }
+}
+
+/// A constant whose rows an input looks up.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'m> {
+    pub(crate) constant: &'m TensorProto,
+    /// The axis of the rows.
+    pub(crate) axis: usize,
+    /// What the graph adds to the elements of the input.
+    pub(crate) offset: i64,
+}
+
+/// Returns whether the result of an operator has the elements of its first operand in their places.
+fn keeps(operator: &str) -> bool {
+    matches!(operator, "Identity" | "Cast" | "CastLike" | "DequantizeLinear" | "Dropout")
+}
+
+fn permutation(node: &NodeProto) -> Option<&[i64]> {
+    Some(&*node.attribute.iter().find(|attribute| attribute.name == "perm")?.ints)
+}
+
+/// Returns the axis in an attribute of a node, 0 by default, of an operand of this rank.
+fn axis(node: &NodeProto, name: &str, rank: usize) -> Option<usize> {
+    let axis = node.attribute.iter().find(|attribute| attribute.name == name).map_or(0, |axis| axis.i);
+    usize::try_from(if axis < 0 { axis + i64::try_from(rank).ok()? } else { axis }).ok()
 }
 
 /// A value that is computed from a possible mask.
@@ -384,48 +473,23 @@ fn carries(operator: &str, place: usize) -> bool {
     }
 }
 
+/// Returns an attribute of a node that is a float.
+fn float(node: &NodeProto, name: &str) -> Option<f64> {
+    node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.f.into())
+}
+
 fn first(node: &NodeProto) -> &str {
     node.output.first().map_or("", String::as_str)
 }
 
-/// Returns the value of an `f32` constant with one element.
-fn float(tensor: &TensorProto) -> Option<f32> {
-    match (tensor.data_type, &*tensor.raw_data, tensor.float_data.as_slice()) {
-        (1, raw, []) => Some(f32::from_le_bytes(raw.try_into().ok()?)),
-        (1, [], &[number]) => Some(number),
-        _ => None,
-    }
-}
-
 /// Returns the elements of a small constant of numbers; none for any other.
 fn numbers(tensor: &TensorProto) -> Vec<f64> {
-    fn of<const N: usize>(raw: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-        raw.as_chunks::<N>().0.iter().take(MAX_THRESHOLDS).map(|bytes| number(*bytes)).collect()
-    }
-    fn held<T: Copy>(data: &[T], number: impl Fn(T) -> f64) -> Vec<f64> {
-        data.iter().take(MAX_THRESHOLDS).map(|x| number(*x)).collect()
-    }
     let size = |size: &i64| usize::try_from(*size).ok();
     let count = tensor.dims.iter().try_fold(1_usize, |count, of_axis| count.checked_mul(size(of_axis)?));
     if count.is_none_or(|count| count > MAX_THRESHOLDS) {
         return vec![];
     }
-    let raw = &*tensor.raw_data;
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the lower half holds the bits")]
-    let half = |x: i32| half::f16::from_bits(x as u16).into();
-    match (tensor.data_type, raw.is_empty()) {
-        (1, false) => of(raw, |x| f32::from_le_bytes(x).into()),
-        (1, true) => held(&tensor.float_data, f64::from),
-        (6, false) => of(raw, |x| i32::from_le_bytes(x).into()),
-        (6, true) => held(&tensor.int32_data, f64::from),
-        (7, false) => of(raw, |x| i64::from_le_bytes(x) as f64),
-        (7, true) => held(&tensor.int64_data, |x| x as f64),
-        (10, false) => of(raw, |x| half::f16::from_le_bytes(x).into()),
-        (10, true) => held(&tensor.int32_data, half),
-        (11, false) => of(raw, f64::from_le_bytes),
-        (11, true) => held(&tensor.double_data, f64::from),
-        _ => vec![],
-    }
+    elements::numbers(tensor).take(MAX_THRESHOLDS).collect()
 }
 
 /// Returns the value of an integer constant with one element.
@@ -449,10 +513,8 @@ mod tests {
     #[test]
     fn only_small_constants_are_read() {
         let tensor = |data_type, dims: &[i64]| TensorProto { data_type, dims: dims.to_vec(), ..Default::default() };
-        let half = TensorProto { int32_data: vec![0x3c00, 0xc000], ..tensor(10, &[2]) };
-        assert_eq!(numbers(&half), [1.0, -2.0]);
-        let raw = TensorProto { raw_data: 2.5_f32.to_le_bytes().to_vec(), ..tensor(1, &[]) };
-        assert_eq!(numbers(&raw), [2.5]);
+        let few = TensorProto { int64_data: vec![3, -2], ..tensor(7, &[2]) };
+        assert_eq!(numbers(&few), [3.0, -2.0]);
         let many = TensorProto { int64_data: (0..1000).collect(), ..tensor(7, &[1000]) };
         assert!(numbers(&many).is_empty());
         // Sizes of hostile models.

@@ -3,6 +3,7 @@
 use crate::layers::write_table;
 use crate::{Comparison, Layer, Reason, gate};
 use netwright_files::Code;
+use netwright_ir::ElementType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -187,6 +188,12 @@ pub struct Blame {
 }
 
 impl Verdict {
+    /// Returns whether no runtime judged because it does not read bf16.
+    pub fn lacks_bf16(&self) -> bool {
+        let is_type = |reason: &Reason| reason.why.ends_with(&format!("elements of type {}", ElementType::BF16));
+        matches!(self, Verdict::NotVerifiable { reasons, .. } if reasons.iter().any(is_type))
+    }
+
     /// Returns whether the model runs, both models are equal or close, or values were recorded as requested.
     pub fn is_fine(&self) -> bool {
         self.code().is_none()
@@ -266,7 +273,8 @@ impl fmt::Display for Verdict {
                 write_rest(f, notes, also)
             }
             Verdict::Equal { runtime, tolerance, runs, notes, also } => {
-                let rounding = || outputs(runs).filter_map(|output| output.rounding);
+                let rounding = || outputs(runs).filter(|output| output.is_float()).filter_map(|output| output.rounding);
+                let has_integers = outputs(runs).any(|output| !output.is_float() && output.rounding.is_some());
                 let padding = rounding().filter(|it| it.other_rows.is_some()).map(|it| it.observed).reduce(f64::max);
                 let others = rounding().map(|it| it.other_rows.unwrap_or(it.observed)).reduce(f64::max);
                 match (others, padding) {
@@ -286,6 +294,9 @@ impl fmt::Display for Verdict {
                         }
                     }
                     (None, _) => write!(f, "equal in {runtime} within {tolerance:e}")?,
+                }
+                if has_integers {
+                    f.write_str("; integers or truth values differ by rounding, because the models agree in f64")?;
                 }
                 write_runs(f, runs)?;
                 write_rest(f, notes, also)

@@ -8,7 +8,7 @@ use crate::layers::by_layer;
 use crate::progress::OnRun;
 use crate::ranges::ranges;
 use crate::runs::judge;
-use crate::tables::{Rows, differing_rows};
+use crate::special::Special;
 use crate::tolerance::{Arithmetic, has_accuracy_level_4};
 use crate::verdict::{Outputs, Verdict};
 use crate::{Reason, Runtime, VerifyError};
@@ -209,11 +209,11 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
     let models = || std::iter::once(a).chain(b);
     let is_narrow =
         options.ranges_of.is_empty() && models().any(|model| Arithmetic::of(model, &options.runtime).is_narrow());
-    let rows = b.filter(|_| options.inputs.is_none()).map(|b| differing_rows(a, b)).unwrap_or_default();
+    let special = if options.inputs.is_none() { Special::new(a, b) } else { Special::default() };
     let in_runtime = |options: &Options| {
         let result = match options.runtime {
-            Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), &rows, options),
-            Runtime::Ort(_) => judge_or_compare(a, b, &rows, options),
+            Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), &special, options),
+            Runtime::Ort(_) => judge_or_compare(a, b, &special, options),
         };
         result.or_else(|error| verdict(error, &options.runtime, false))
     };
@@ -231,15 +231,15 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
 fn judge_or_compare(
     a: &ModelFile,
     b: Option<&ModelFile>,
-    rows: &Rows,
+    special: &Special,
     options: &Options,
 ) -> Result<Verdict, VerifyError> {
     let (dims, note) = b.map(|b| fixed_dims(a, b, &options.dims)).unwrap_or_default();
     let options = &options.clone().with_dims(options.dims.clone().into_iter().chain(dims));
     let verdict = match b.filter(|_| options.by_layer) {
         _ if !options.ranges_of.is_empty() => ranges(a, options),
-        Some(b) => by_layer(a, b, rows, options),
-        None => judge(a, b, rows, options),
+        Some(b) => by_layer(a, b, special, options),
+        None => judge(a, b, special, options),
     };
     let has_failed = match &verdict {
         Ok(Verdict::Ranges { left_out, .. }) => !left_out.is_empty(),

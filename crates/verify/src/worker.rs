@@ -43,10 +43,33 @@ pub struct Worker {
     pub time: Duration,
 }
 
+/// A path in a request, which need not be UTF-8.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum AnyPath {
+    Text(String),
+    Other(OsString),
+}
+
+impl From<&Path> for AnyPath {
+    fn from(path: &Path) -> Self {
+        path.to_str().map_or_else(|| Self::Other(path.into()), |text| Self::Text(text.to_owned()))
+    }
+}
+
+impl From<AnyPath> for PathBuf {
+    fn from(path: AnyPath) -> Self {
+        match path {
+            AnyPath::Text(text) => text.into(),
+            AnyPath::Other(other) => other.into(),
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    a: PathBuf,
-    b: Option<PathBuf>,
+    a: AnyPath,
+    b: Option<AnyPath>,
     dims: Dims,
     seed: u64,
     tolerance: Option<f64>,
@@ -55,11 +78,11 @@ struct Request {
     by_layer: bool,
     #[serde(default)]
     ranges_of: Vec<String>,
-    data_dir: Option<PathBuf>,
+    data_dir: Option<AnyPath>,
     runtime: Runtime,
     #[serde(default)]
     long: bool,
-    inputs: Option<PathBuf>,
+    inputs: Option<AnyPath>,
     memory: u64,
     time: Duration,
 }
@@ -102,18 +125,18 @@ impl Worker {
 
     fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Judged, VerifyError> {
         let request = Request {
-            a: a.to_owned(),
-            b: b.map(Path::to_owned),
+            a: a.into(),
+            b: b.map(AnyPath::from),
             dims: write_dims(&options.dims),
             seed: options.seed,
             tolerance: options.tolerance,
             min_cosine: options.min_cosine,
             by_layer: options.by_layer,
             ranges_of: options.ranges_of.clone(),
-            data_dir: options.data_dir.clone(),
+            data_dir: options.data_dir.as_deref().map(AnyPath::from),
             runtime: options.runtime.clone(),
             long: options.long,
-            inputs: options.inputs.clone(),
+            inputs: options.inputs.as_deref().map(AnyPath::from),
             memory: self.memory,
             time: self.time,
         };
@@ -189,14 +212,14 @@ fn answer(request: Request, on_run: OnRun) -> Result<Judged, VerifyError> {
         min_cosine: request.min_cosine,
         by_layer: request.by_layer,
         ranges_of: request.ranges_of,
-        data_dir: request.data_dir,
+        data_dir: request.data_dir.map(PathBuf::from),
         runtime: request.runtime,
         fallback: None,
         long: request.long,
-        inputs: request.inputs,
+        inputs: request.inputs.map(PathBuf::from),
         on_run: Some(on_run),
     };
-    judge_paths(&request.a, request.b.as_deref(), &options)
+    judge_paths(&PathBuf::from(request.a), request.b.map(PathBuf::from).as_deref(), &options)
 }
 
 fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
@@ -215,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_request_is_served() {
-        let request = |a: &str| Request {
+        let request = |a: &Path| Request {
             a: a.into(),
             b: None,
             dims: vec![("past seq".to_owned(), "2*'past seq' + 1".to_owned())],
@@ -241,11 +264,19 @@ mod tests {
             }
         };
         let dir = tempfile::tempdir().unwrap();
-        let model = dir.path().join("a.onnx");
-        std::fs::write(&model, "no model").unwrap();
-        let text = serve(&serde_json::to_vec(&request(model.to_str().unwrap())).unwrap());
-        assert!(text.contains("a.onnx fails: it is not an ONNX model: "), "{text}");
-        let text = serve(&serde_json::to_vec(&request("/nowhere.onnx")).unwrap());
+        let names = [
+            "a.onnx".into(),
+            #[cfg(target_os = "linux")]
+            std::os::unix::ffi::OsStringExt::from_vec(b"a\xff\n.onnx".to_vec()),
+        ];
+        for name in names {
+            let name: OsString = name;
+            let model = dir.path().join(name);
+            std::fs::write(&model, "no model").unwrap();
+            let text = serve(&serde_json::to_vec(&request(&model)).unwrap());
+            assert!(text.contains(".onnx fails: it is not an ONNX model: "), "{text}");
+        }
+        let text = serve(&serde_json::to_vec(&request("/nowhere.onnx".as_ref())).unwrap());
         assert_eq!(text, "\"/nowhere.onnx\" does not exist");
         assert!(serve(b"{").starts_with("the worker process cannot serve: "));
     }

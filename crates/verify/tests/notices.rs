@@ -61,7 +61,42 @@ fn values_beyond_the_usual_range() {
                 X,
                 Y,
                 vec![node("is_low = Less(x, zero)"), node("y = Where(is_low, minus, one)")],
-                &[zero, scalar("one", 1.0), scalar("minus", -1.0)],
+                &[zero.clone(), scalar("one", 1.0), scalar("minus", -1.0)],
+            ),
+        ),
+        (
+            "halves that are rounded up",
+            with(X, Y, vec![node("y = Round(x)")], &[]),
+            with(X, Y, vec![node("more = Add(x, half)"), node("y = Floor(more)")], &[scalar("half", 0.5)]),
+        ),
+        (
+            "a divisor of at least 1e-5",
+            with(
+                X,
+                Y,
+                vec![node("a = Abs(x)"), node("d = Max(a, least)"), node("y = Div(x, d)")],
+                &[scalar("least", 1e-3)],
+            ),
+            with(
+                X,
+                Y,
+                vec![node("a = Abs(x)"), node("d = Max(a, least)"), node("y = Div(x, d)")],
+                &[scalar("least", 1e-5)],
+            ),
+        ),
+        (
+            "an edge that only the second model has",
+            relu.clone(),
+            with(X, Y, vec![node("y = Clip(x, zero, most)")], &[zero.clone(), scalar("most", 990.0)]),
+        ),
+        (
+            "the edge of an activation",
+            with(X, Y, vec![node("y = ThresholdedRelu(x)").float("alpha", 0.3)], &[]),
+            with(
+                X,
+                Y,
+                vec![node("is_more = GreaterOrEqual(x, edge)"), node("y = Where(is_more, x, zero)")],
+                &[scalar("edge", 0.3), zero.clone()],
             ),
         ),
         (
@@ -102,12 +137,12 @@ fn sizes_that_few_runs_have() {
     let (one, two) = (&["new: f32[batch, seq]"][..], &["past: f32[batch, past_length]", "new: f32[batch, seq]"][..]);
     let other = &["past: f32[batch, p]", "new: f32[batch, seq]"][..];
     for (name, inputs, of, axis, operator, size, long) in [
-        ("a batch above 3", one, "new", 0, "Greater", 3, false),
-        ("a length of 64 and more", one, "new", 1, "GreaterOrEqual", 64, false),
+        ("a batch of 8", one, "new", 0, "GreaterOrEqual", 8, false),
+        ("a length of 130", one, "new", 1, "Greater", 128, false),
         ("a length of 1", one, "new", 1, "Less", 2, false),
         ("a past of length 0", two, "past", 1, "Less", 1, false),
         ("a past of length 0 with another name", other, "past", 1, "Less", 1, false),
-        ("a past above 100", two, "past", 1, "Greater", 100, true),
+        ("a past above 100", two, "past", 1, "Greater", 100, false),
         ("a length of 512", one, "new", 1, "GreaterOrEqual", 512, true),
     ] {
         let [a, b] = more_where(inputs, of, axis, operator, size);
@@ -116,6 +151,57 @@ fn sizes_that_few_runs_have() {
         let same = judge(&a, &a, long);
         assert!(matches!(same, Verdict::Equal { .. }), "{name}: {same}");
     }
+}
+
+/// A model whose table has too few rows for the longest run is tried with shorter ones.
+#[test]
+fn lengths_that_a_model_refuses() {
+    let of = |rows: i64, bound: i64| {
+        let nodes = vec![
+            node("shape = Shape(x)"),
+            node("size = Gather(shape, one)").int("axis", 0),
+            node("positions = Range(zero, size, one)"),
+            node("rows = Gather(table, positions)"),
+            node("is_long = GreaterOrEqual(size, bound)"),
+            node("more = Cast(is_long)").int("to", 1),
+            node("sum = Add(x, rows)"),
+            node("y = Add(sum, more)"),
+        ];
+        let table: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+        let constants =
+            [("zero", 0), ("one", 1), ("bound", bound)].map(|(name, number)| integers(name, &[], &[number]));
+        with(X, Y, nodes, &[&constants[..], &[floats("table", &[rows], &table)]].concat())
+    };
+    for (rows, bound) in [(1000, 129), (100, 64), (40, 29), (50, 50), (77, 77), (33, 33)] {
+        let verdict = judge(&of(rows, 1000), &of(rows, bound), false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{rows}: {verdict}");
+    }
+}
+
+/// Models without a length run with all ranges of values.
+#[test]
+fn epsilons_of_norms() {
+    let io = (&["x: f32[batch, 8]"][..], &["y: f32[batch, 8]"][..]);
+    let norm = |epsilon: f32| {
+        let node = node("y = LayerNormalization(x, scale)").int("axis", -1).float("epsilon", epsilon);
+        with(io.0, io.1, vec![node], &[floats("scale", &[8], &[1.0; 8])])
+    };
+    for (a, b) in [(1e-5, 1e-6), (1e-5, 1.1e-5), (1e-12, 1e-8), (1e-12, 1e-10)] {
+        let verdict = judge(&norm(a), &norm(b), false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{a} {b}: {verdict}");
+    }
+    let steps = [
+        "mean = ReduceMean(x, last)",
+        "moved = Sub(x, mean)",
+        "squares = Mul(moved, moved)",
+        "variance = ReduceMean(squares, last)",
+        "more = Add(variance, epsilon)",
+        "deviation = Sqrt(more)",
+        "y = Div(moved, deviation)",
+    ];
+    let constants = [floats("epsilon", &[], &[1e-12]), integers("last", &[1], &[-1])];
+    let verdict = judge(&norm(1e-12), &with(io.0, io.1, steps.map(node).into(), &constants), false);
+    assert!(matches!(verdict, Verdict::Equal { .. }), "{verdict}");
 }
 
 /// Returns a softmax of scores that are masked by addition or by selection.
@@ -222,18 +308,44 @@ fn integers_that_are_only_computed_with() {
         ("integers below 0", &["y = Abs(i)"][..]),
         ("integers of 1000 and more", &["y = Mod(i, thousand)"]),
         ("a comparison", &["is_less = Less(i, zero)", "y = Where(is_less, zero, i)"]),
+        (
+            "a number that only the second model compares with",
+            &["is_it = Equal(i, thousand)", "y = Where(is_it, zero, i)"],
+        ),
     ] {
         let verdict = judge(&same, &of(nodes), false);
         assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
     }
+    // No float is computed, so nothing is rounded.
+    let sum =
+        |nodes| with(&["i: i64[batch, seq]"], &["y: i64[batch, seq]"], nodes, &[integers("large", &[], &[1 << 24])]);
+    let in_floats = sum(vec![
+        node("f = Cast(i)").int("to", F32),
+        node("large/f = Cast(large)").int("to", F32),
+        node("sum = Add(f, large/f)"),
+        node("y = Cast(sum)").int("to", 7),
+    ]);
+    let verdict = judge(&sum(vec![node("y = Add(i, large)")]), &in_floats, false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
     // A size below 0 is not valid.
     let sized = with(
         &["i: i64[rank]", "x: f32[n]"],
-        &["y: f32[...]"],
+        &["y"],
         vec![node("shape = Abs(i)"), node("y = Expand(x, i)"), node("z = Identity(shape)")],
         &[],
     );
     assert!(!matches!(judge(&sized, &sized, false), Verdict::Fails { .. }));
+}
+
+/// The largest element occurs twice in some row.
+#[test]
+fn ties() {
+    let of = |last: i64| {
+        let node = node("y = ArgMax(x)").int("axis", 1).int("select_last_index", last);
+        with(X, &["y: i64[batch, 1]"], vec![node], &[])
+    };
+    let verdict = judge(&of(0), &of(1), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
 }
 
 #[test]
@@ -254,6 +366,67 @@ fn every_id_of_a_table_is_looked_up() {
         let verdict = judge(&of(99), &of(changed), false);
         assert!(matches!(verdict, Verdict::Differs { .. }), "{changed}: {verdict}");
     }
+}
+
+/// A row of 5000 that differs is looked up however the table is stored and the ids are computed.
+#[test]
+fn a_row_of_a_large_table_is_looked_up() {
+    let rows = |changed: Option<usize>| -> Vec<f32> {
+        (0..5000_u16).map(|row| f32::from(row % 97) + f32::from(changed == Some(row.into()))).collect()
+    };
+    let of = |nodes: &[(&str, &str, i64)], table: TensorProto| {
+        let nodes = nodes
+            .iter()
+            .map(|(text, name, value)| if name.is_empty() { node(text) } else { node(text).int(name, *value) });
+        with(&["ids: i64[batch, seq]"], &["y"], nodes.collect(), &[table, integers("two", &[], &[2])])
+    };
+    let column = [("y = Gather(table, ids)", "axis", -1)];
+    let moved = [("more = Add(ids, two)", "", 0), ("y = Gather(table, more)", "", 0)];
+    let transposed = [("rows = Transpose(table)", "", 0), ("y = Gather(rows, ids)", "", 0)];
+    let wide = [("found = Gather(table, ids)", "", 0), ("y = Cast(found)", "to", F32)];
+    let narrow = |changed| {
+        let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
+        TensorProto {
+            data_type: 10,
+            raw_data: rows(changed).into_iter().flat_map(half).collect(),
+            ..floats("table", &[5000, 1], &[])
+        }
+    };
+    let table = |dims: &[i64], changed| floats("table", dims, &rows(changed));
+    for (name, a, b) in [
+        ("a column", of(&column, table(&[1, 5000], None)), of(&column, table(&[1, 5000], Some(4321)))),
+        ("an offset", of(&moved, table(&[5000, 1], None)), of(&moved, table(&[5000, 1], Some(4321)))),
+        (
+            "a transposed table",
+            transposed_rows(of(&transposed, table(&[1, 5000], None))),
+            transposed_rows(of(&transposed, table(&[1, 5000], Some(4321)))),
+        ),
+        ("f32 and f16", of(&wide, table(&[5000, 1], None)), of(&wide, narrow(Some(4321)))),
+    ] {
+        let verdict = judge(&a, &b, false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+    }
+    // All ids of a table that is computed from constants.
+    let joined = |changed: f32| {
+        let nodes = vec![
+            node("table = Concat(first, second)").int("axis", 0),
+            node("scaled = Mul(table, scale)"),
+            node("y = Gather(scaled, ids)"),
+        ];
+        let constants = [
+            floats("first", &[30], &[1.0; 30]),
+            floats("second", &[2], &[2.0, changed]),
+            floats("scale", &[1], &[3.0]),
+        ];
+        with(&["ids: i64[batch, seq]"], &["y: f32[batch, seq]"], nodes, &constants)
+    };
+    let verdict = judge(&joined(4.0), &joined(5.0), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
+}
+
+fn transposed_rows(mut graph: GraphProto) -> GraphProto {
+    graph.node[0].attribute.push(models::ints("perm", &[1, 0]));
+    graph
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_decoder_with_past_may_accept_one_token_only() {
         &text(graph, None),
         &[
             "runs in tract",
-            "with batch = 5, decoder_sequence_length = 1, past_length = 0",
+            "with batch = 8, decoder_sequence_length = 1, past_length = 0",
             "decoder_sequence_length = 1",
         ],
     );

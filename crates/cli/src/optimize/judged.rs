@@ -35,7 +35,15 @@ pub(super) fn judged(
     let verdict = if changes_cache(args) {
         steps::judged(&original(args, job, output)?, model, comparison, output)?
     } else {
-        verify::judged(&job.model, path, comparison, output)?
+        let mut verdict = verify::judged(&job.model, path, comparison, output)?;
+        // Nobody can open a file that is removed.
+        if let (None, Some(path), Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. }) =
+            (&job.output, path, &mut verdict)
+            && Path::new(file) == path
+        {
+            "the optimized model".clone_into(file);
+        }
+        verdict
     };
     let mut judged = Judged::default();
     if verify::is_right(&verdict) == Some(false) && !args.no_bisect {
