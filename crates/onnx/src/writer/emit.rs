@@ -433,12 +433,13 @@ impl Emitter<'_, '_, '_> {
         }
         let input = input.iter().map(ToString::to_string).collect();
         let Form { domain, op_type, overload, .. } = form;
+        let name = self.node_name(self.graph.node(id).label(), &first);
         self.push(
             id,
             NodeProto {
                 input,
                 output,
-                name: self.node_name(self.graph.node(id).label(), &first),
+                name,
                 op_type: Some(op_type.to_string()),
                 domain: given(domain),
                 overload: given(overload),
@@ -479,18 +480,18 @@ impl Emitter<'_, '_, '_> {
         Ok(GraphProto { node, ..proto })
     }
 
-    /// Returns the node's own name, or that of its first result if it has none and no other node has that name.
-    fn node_name(&self, label: &str, first: &str) -> Option<String> {
-        match label {
-            "" if !self.graph.conventions().names_nodes => None,
-            "" => given(first).filter(|first| !self.labels().contains(first.as_str())),
-            label => Some(label.to_owned()),
+    /// Returns the node's own name, or one after its first result if it has none.
+    fn node_name(&mut self, label: &str, first: &str) -> Option<String> {
+        if !label.is_empty() {
+            return Some(label.to_owned());
         }
-    }
-
-    fn labels(&self) -> &HashSet<&str> {
-        let label = |id| self.graph.node(id).label();
-        self.labels.get_or_init(|| self.graph.schedule().into_iter().map(label).collect())
+        let graph = self.graph;
+        if !graph.conventions().names_nodes || first.is_empty() {
+            return None;
+        }
+        let label = |id| graph.node(id).label();
+        let labels = self.labels.get_or_init(|| graph.schedule().into_iter().map(label).collect());
+        Some(self.names.of_node(first, |name| labels.contains(name)).to_string())
     }
 
     fn constant(&mut self, value: Value, tensor: &Tensor) -> Result<(), WriteError> {

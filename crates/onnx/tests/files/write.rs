@@ -2,7 +2,7 @@
 
 use super::{expected, model, read_bytes};
 use netwright_ir::tensor::{Distribution, Wave};
-use netwright_ir::{Conventions, Data, ElementType, Graph, Model, Op, Tensor, TensorType, shape};
+use netwright_ir::{Conventions, Data, ElementType, Graph, Model, Op, Place, Tensor, TensorType, Value, shape};
 use netwright_onnx::{ExternalData, ReadOptions, WriteError, WriteOptions, read, to_bytes, to_text, write};
 use protobuf::Message;
 
@@ -347,6 +347,28 @@ fn names_that_need_renaming_or_quoting() {
             "}",
         ],
     );
+}
+
+/// ONNX Runtime refuses two nodes of one name. A node without a name would make a later reader drop all names that are
+/// those of results.
+#[test]
+fn a_node_is_named_otherwise_if_another_has_the_name_of_its_result() {
+    let mut graph = Graph::new("");
+    let x = graph.input("x", TensorType::new(ElementType::F32, shape!["n"]));
+    let labelled = |label: &str, result: &str| Place {
+        label: label.into(),
+        results: [result.into()].into_iter().collect(),
+        order: None,
+    };
+    let sum = Value { node: graph.insert(labelled("", "sum"), Op::Neg, &[Some(x)]).unwrap(), result: 0 };
+    let y = Value { node: graph.insert(labelled("", "sum.1"), Op::Abs, &[Some(sum)]).unwrap(), result: 0 };
+    let z = Value { node: graph.insert(labelled("sum", "z"), Op::Exp, &[Some(y)]).unwrap(), result: 0 };
+    graph.output("z", z);
+    let bytes = to_bytes(&Model::new(graph)).unwrap();
+    let proto = onnx_protobuf::ModelProto::parse_from_bytes(&bytes).unwrap();
+    let names: Vec<&str> = proto.graph.node.iter().map(|node| &*node.name).collect();
+    assert_eq!(names, ["sum.2", "sum.1", "sum"]);
+    assert!(to_bytes(&read_bytes(&bytes).unwrap()).unwrap() == bytes);
 }
 
 /// ONNX Runtime refuses a result in a body that has the name of a value that the body can read.

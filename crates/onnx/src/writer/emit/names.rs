@@ -199,6 +199,14 @@ impl<'p> ValueNames<'p> {
         name
     }
 
+    /// Returns the name of a node whose first result has this one: the same, or one that no value has if it is that of
+    /// another node.
+    pub(super) fn of_node(&mut self, first: &str, is_of_another: impl Fn(&str) -> bool) -> Arc<str> {
+        let name = Self::unused(&first.into(), |name| is_of_another(name) || name != first && self.is_taken(name));
+        self.taken.insert(name.clone());
+        name
+    }
+
     pub(super) fn name(&self, value: Value) -> Arc<str> {
         self.of.get(&value).unwrap_or_else(|| self.graph.value_name(value)).clone()
     }
