@@ -15,6 +15,7 @@ mod mutated;
 mod normalization;
 mod pipeline;
 mod precision;
+mod precision_of_masks;
 mod quantization;
 mod resolve_sequences;
 mod rotary;
