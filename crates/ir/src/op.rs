@@ -60,7 +60,7 @@ pub(crate) mod types;
 mod words;
 
 pub use card::{Addition, Class, Part, Version};
-pub use quantization::{computes_with_integers, scales_and_zero_points};
+pub use quantization::{computes_with_integers, is_scale_or_zero_point};
 pub use table::{Op, OpKind};
 pub use types::Dialect;
 pub use words::*;

@@ -1,6 +1,6 @@
 //! The number of parameters that a trained tensor holds.
 
-use crate::ir::op::{computes_with_integers, scales_and_zero_points};
+use crate::ir::op::{computes_with_integers, is_scale_or_zero_point};
 use crate::ir::{Attribute, ElementType, Graph, NodeId, Op, OpKind, Value};
 
 /// A trained tensor.
@@ -29,7 +29,7 @@ impl Trained {
 /// Returns the number of parameters that a tensor of so many elements holds as an operand.
 fn parameters(graph: &Graph, user: NodeId, at: usize, elements: u64) -> u64 {
     let op = graph.node(user).op();
-    if scales_and_zero_points(op.name()).contains(&at) {
+    if is_scale_or_zero_point(op.name(), at) {
         return 0;
     }
     // The scale of an operand that is quantized when the model runs, times that of the weight.

@@ -311,21 +311,64 @@ mod tests {
         for (operator, operands) in [
             ("QuantizeLinear", "x y_scale y_zero_point"),
             ("DequantizeLinear", "x x_scale x_zero_point"),
+            ("QuantizeWithOrder", "input scale_input"),
             ("MatMulNBits", "A B scales zero_points g_idx bias"),
+            ("MatMulNBitsMlp", "A skip norm gate_B gate_scales gate_bias up_B up_scales up_bias"),
+            ("MatMulNBitsQkv", "A skip norm q_B q_scales q_bias k_B k_scales k_bias v_B v_scales v_bias"),
+            ("MatMulNBitsQLoRA", "X W scales lora_A lora_A_scales lora_B lora_B_scales"),
             ("GatherBlockQuantized", "data indices scales zero_points"),
             ("DynamicQuantizeMatMul", "A B b_scale b_zero_point bias"),
+            (
+                "DynamicQuantizeLSTM",
+                "X W R B sequence_lens initial_h initial_c P W_scale W_zero_point R_scale R_zero_point",
+            ),
+            ("MatMulBlockQuantizedFp4Weight", "A B weight_scale weight_scale_2 input_scale bias"),
+            ("MatMulBlockQuantizedFp8Weight", "A B b_scale a_scale bias"),
             ("MatMulBnb4", "A B absmax"),
+            ("MatMulInteger", "A B a_zero_point b_zero_point"),
             ("MatMulIntegerToFloat", "A B a_scale b_scale a_zero_point b_zero_point bias"),
-            ("QAttention", "input weight bias input_scale weight_scale mask input_zero_point weight_zero_point past"),
-            ("QGemm", "A a_scale a_zero_point B b_scale b_zero_point C y_scale y_zero_point"),
-            ("QLinearConv", "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B"),
+            ("MulInteger", "A A_zero_point B B_zero_point"),
             ("ConvInteger", "x w x_zero_point w_zero_point"),
+            ("GemmFloat8", "A B C scaleA scaleB scaleY"),
+            ("QAttention", "input weight bias input_scale weight_scale mask input_zero_point weight_zero_point past"),
+            (
+                "QEmbedLayerNormalization",
+                "ids segments word position segment gamma beta mask word_scale position_scale segment_scale                  gamma_scale beta_scale word_zero_point position_zero_point segment_zero_point gamma_zero_point                  beta_zero_point",
+            ),
+            ("QGemm", "A a_scale a_zero_point B b_scale b_zero_point C y_scale y_zero_point"),
+            (
+                "QMoE",
+                "input router fc1 fc1_scales fc1_bias fc2 fc2_scales fc2_bias fc3 fc3_scales fc3_bias                  fc1_zero_points fc2_zero_points fc3_zero_points router_weights fc1_global_scale fc2_global_scale                  fc1_act_scale fc2_act_scale fc1_act_block_scale fc2_act_block_scale",
+            ),
+            ("QLinearConv", "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B"),
+            ("QLinearMatMul", "a a_scale a_zero_point b b_scale b_zero_point y_scale y_zero_point"),
+            ("QLinearAdd", "A A_scale A_zero_point B B_scale B_zero_point C_scale C_zero_point"),
+            ("QLinearMul", "A A_scale A_zero_point B B_scale B_zero_point C_scale C_zero_point"),
+            ("QLinearWhere", "condition X x_scale x_zero_point Y y_scale y_zero_point z_scale z_zero_point"),
+            ("QLinearConcat", "Y_scale Y_zero_point A A_scale A_zero_point B B_scale B_zero_point"),
+            ("QLinearAveragePool", "X x_scale x_zero_point y_scale y_zero_point"),
+            ("QLinearGlobalAveragePool", "X x_scale x_zero_point y_scale y_zero_point"),
+            ("QLinearLeakyRelu", "X X_scale X_zero_point Y_scale Y_zero_point"),
+            ("QLinearReduceMean", "data data_scale data_zero_point reduced_scale reduced_zero_point"),
+            ("QLinearSigmoid", "X X_scale X_zero_point Y_scale Y_zero_point"),
+            ("QLinearSoftmax", "X X_scale x_zero_point y_scale y_zero_point"),
+            (
+                "QOrderedAttention",
+                "input scale_input scale_Q scale_K scale_V Q K V scale_Q_weight scale_K_weight scale_V_weight                  Q_bias K_bias V_bias scale_QKT scale_softmax scale_values mask_index past attention_bias",
+            ),
+            ("QOrderedGelu", "X scale_X scale_Y"),
+            ("QOrderedLayerNormalization", "X scale_X gamma B scale_Y"),
+            (
+                "QOrderedLongformerAttention",
+                "input scale_input weight scale_weight bias scale_bias scale_qkv mask global_weight                  scale_global_weight global_bias scale_global global scale_output",
+            ),
+            ("QOrderedMatMul", "A scale_A B scale_B scale_Y bias C scale_C"),
             ("MatMul", "A B"),
         ] {
             let is_one = |name: &str| ["scale", "zero_point", "g_idx", "absmax"].iter().any(|part| name.contains(part));
-            let expected: Vec<usize> =
-                operands.split(' ').enumerate().filter(|(_, name)| is_one(name)).map(|(at, _)| at).collect();
-            assert_eq!(crate::op::scales_and_zero_points(operator), expected, "{operator}");
+            for (at, name) in operands.split_whitespace().enumerate() {
+                assert_eq!(crate::op::is_scale_or_zero_point(operator, at), is_one(name), "{operator} {name}");
+            }
         }
     }
 

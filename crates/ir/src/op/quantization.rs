@@ -36,19 +36,42 @@ pub fn computes_with_integers(operator: &str) -> bool {
     operator.contains("Integer") || starts.iter().any(|start| operator.starts_with(start))
 }
 
-/// Returns the operands that are scales, zero points or indices of groups, for an operator of ONNX or ONNX Runtime that
-/// reads quantized tensors.
-pub fn scales_and_zero_points(operator: &str) -> &'static [usize] {
-    match operator {
-        "QuantizeLinear" | "DequantizeLinear" => &[1, 2],
-        "MatMulNBits" => &[2, 3, 4],
-        "GatherBlockQuantized" | "DynamicQuantizeMatMul" => &[2, 3],
+/// Returns whether an operand of an operator of ONNX or ONNX Runtime is a scale, a zero point or the indices of groups of
+/// quantized tensors.
+pub fn is_scale_or_zero_point(operator: &str, operand: usize) -> bool {
+    let operands: &[usize] = match operator {
+        "QuantizeLinear" | "DequantizeLinear" | "QOrderedGelu" => &[1, 2],
+        "QuantizeWithOrder" | "DequantizeWithOrder" => &[1],
+        "MatMulNBits" | "MatMulBlockQuantizedFp4Weight" => &[2, 3, 4],
+        "MatMulNBitsMlp" => &[4, 7],
+        "MatMulNBitsQkv" => &[4, 7, 10],
+        "MatMulNBitsQLoRA" => &[2, 4, 6],
+        "GatherBlockQuantized" | "DynamicQuantizeMatMul" | "MatMulBlockQuantizedFp8Weight" => &[2, 3],
+        "GemmFloat8" => &[3, 4, 5],
         "MatMulBnb4" => &[2],
+        "MulInteger" => &[1, 3],
         "MatMulIntegerToFloat" => &[2, 3, 4, 5],
+        "DynamicQuantizeLSTM" => &[8, 9, 10, 11],
         "QAttention" => &[3, 4, 6, 7],
+        "QEmbedLayerNormalization" => &[8, 9, 10, 11, 12, 13, 14, 15, 16, 17],
         "QGemm" => &[1, 2, 4, 5, 7, 8],
-        name if name.starts_with("QLinear") => &[1, 2, 4, 5, 6, 7],
+        "QMoE" => &[3, 6, 9, 11, 12, 13, 15, 16, 17, 18, 19, 20],
+        "QLinearMatMul" | "QLinearConv" | "QLinearAdd" | "QLinearMul" => &[1, 2, 4, 5, 6, 7],
+        "QLinearWhere" => &[2, 3, 5, 6, 7, 8],
+        // Scale and zero point of the result, then each operand with its own.
+        "QLinearConcat" => return operand % 3 != 2,
+        "QLinearAveragePool"
+        | "QLinearGlobalAveragePool"
+        | "QLinearLeakyRelu"
+        | "QLinearReduceMean"
+        | "QLinearSigmoid"
+        | "QLinearSoftmax" => &[1, 2, 3, 4],
+        "QOrderedAttention" => &[1, 2, 3, 4, 8, 9, 10, 14, 15, 16],
+        "QOrderedLayerNormalization" => &[1, 4],
+        "QOrderedLongformerAttention" => &[1, 3, 5, 6, 9, 11, 13],
+        "QOrderedMatMul" => &[1, 3, 4, 7],
         name if name.ends_with("Integer") => &[2, 3],
         _ => &[],
-    }
+    };
+    operands.contains(&operand)
 }
