@@ -234,6 +234,20 @@ def embeddings(binary):
         judge(binary, f"embeddings, types {types}, mask {mask}", own.model(*made, types=[F, I32, F]), feeds)
 
 
+def products_of_blocks(binary):
+    """MatMulNBits as other tools write it: zero points in floats, and indices of groups in any order."""
+    groups = (random.permutation(96) // 32).astype(np.int32)
+    for columns, zeros, indices in ((96, True, None), (96, False, groups), (96, True, groups), (90, True, groups[:90])):
+        own = Net([("x", F, ["b", columns])], opset=21)
+        codes = own.constant(random.integers(0, 256, (8, 3, 16)).astype(np.uint8))
+        operands = ["x", codes, own.constant(normal(8, 3))]
+        operands.append(own.constant(random.uniform(0, 15, (8, 3)).astype(np.float32)) if zeros else "")
+        operands += [] if indices is None else [own.constant(indices)]
+        y = own.contrib("MatMulNBits", *operands, K=columns, N=8, bits=4, block_size=32)
+        name = f"blocks of {columns} columns, zero points {zeros}, groups {indices is not None}"
+        judge(binary, name, own.model(y), [dict(x=normal(5, columns)), dict(x=normal(1, columns))], 1e-4)
+
+
 def merged_heads(binary):
     """PyTorch's MultiheadAttention in old exports: length first, batch and heads as one axis."""
     heads, size = 4, 8
@@ -322,7 +336,7 @@ def stems(binary):
 
 def main():
     binary = sys.argv[1]
-    for part in (multi_head_attention, packed_attention, grouped_attention, embeddings, merged_heads, equations, stems):
+    for part in (multi_head_attention, packed_attention, grouped_attention, embeddings, products_of_blocks, merged_heads, equations, stems):
         part(binary)
     print(f"contrib: {total - wrong} of {total} as wanted")
     sys.exit(wrong > 0)

@@ -16,7 +16,7 @@ mod statistics;
 
 pub use blocks::{BlockFormat, Encoder, GgmlFormat, GgmlPart, Quantized, QuantizedOperands, QuantizedPart, Rounding};
 pub(crate) use recipe::widened;
-pub use recipe::{Distribution, LowRank, Recipe, Tiles, Wave};
+pub use recipe::{Distribution, Grouped, LowRank, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;
 pub use statistics::Statistics;
 
@@ -363,12 +363,12 @@ impl Tensor {
         }
     }
 
-    /// Whether elements are computed from codes that are quantized in blocks.
+    /// Whether elements are computed from codes that are quantized in blocks or groups.
     pub fn is_dequantized(&self) -> bool {
         let mut pending = vec![self];
         while let Some(tensor) = pending.pop() {
             match &tensor.data {
-                Data::Recipe(recipe) if matches!(**recipe, Recipe::Dequantize(_)) => return true,
+                Data::Recipe(recipe) if matches!(**recipe, Recipe::Dequantize(_) | Recipe::Grouped(_)) => return true,
                 Data::Recipe(recipe) => pending.extend(recipe.tensors()),
                 _ => {}
             }

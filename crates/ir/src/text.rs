@@ -303,6 +303,10 @@ fn data(held: &Tensor, detail: Detail) -> String {
                 let ([rows, columns], [of, scales]) = (of.tile, [&of.of, &of.scales].map(|of| tensor(of, detail)));
                 format!("tiles(rows = {rows}, columns = {columns}, {of}, {scales})")
             }
+            Recipe::Grouped(_) => {
+                let parts: Vec<_> = recipe.tensors().map(|part| tensor(part, detail)).collect();
+                format!("grouped({})", parts.join(", "))
+            }
             Recipe::LowRank(sum) => {
                 let parts: Vec<_> = recipe.tensors().map(|part| tensor(part, detail)).collect();
                 format!("low_rank(scale = {:?}, {})", sum.scale, parts.join(", "))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 mod concat;
 mod finite;
+mod grouped;
 mod low_rank;
 mod number;
 mod offset;
@@ -19,6 +20,7 @@ mod tiles;
 mod transpose;
 mod unpack;
 
+pub use grouped::Grouped;
 pub use low_rank::LowRank;
 pub(crate) use number::widened;
 pub(super) use number::{Floats, Number};
@@ -81,6 +83,8 @@ pub enum Recipe {
     },
     /// A matrix of 8-bit floats multiplied by a scale for each tile.
     Tiles(Box<Tiles>),
+    /// A matrix of codes whose columns are in groups: see [`Tensor::dequantized_by_groups`].
+    Grouped(Box<Grouped>),
     /// A matrix plus a scaled product of low rank.
     LowRank(Box<LowRank>),
     /// A part of blocks of ggml: see [`Tensor::from_ggml`].
@@ -321,6 +325,7 @@ impl Recipe {
             Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
             Recipe::Dequantize(of) => (&[], [Some(of.codes()), Some(of.scales()), of.zeros()]),
             Recipe::Tiles(tiles) => (&[], [Some(&tiles.of), Some(&tiles.scales), None]),
+            Recipe::Grouped(of) => (&[], [Some(&of.codes), Some(&of.scales), of.zeros.as_ref()]),
             Recipe::LowRank(sum) => (&[], [Some(&sum.of), Some(&sum.left), Some(&sum.right)]),
         };
         tensors.iter().chain(others.into_iter().flatten())
@@ -344,6 +349,7 @@ impl Recipe {
             | Recipe::Rows { of, .. }
             | Recipe::Finite(of) => of.block(),
             Recipe::Tiles(tiles) => tiles.of.block() * bits(tensor) / bits(&tiles.of),
+            Recipe::Grouped(of) => of.codes.block() * bits(tensor) / bits(&of.codes),
             Recipe::LowRank(sum) => sum.of.block(),
             Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
             Recipe::Quantize { part, encoder } => encoder.block(*part),
@@ -398,6 +404,7 @@ impl Recipe {
             Recipe::Dequantize(of) => of.fill(tensor.element, first, out),
             Recipe::Unpack { of, order, plus } => unpack::unpack(of, *order, *plus, first, out),
             Recipe::Tiles(tiles) => tiles.fill(tensor.element, first, out),
+            Recipe::Grouped(of) => of.fill(tensor.element, first, out),
             Recipe::LowRank(sum) => sum.fill(tensor.element, first, out),
             Recipe::Ggml { of, format, part } => {
                 ggml::fill(of, *format, *part, first * u64::from(tensor.element.bits()) / 8, out)

@@ -66,7 +66,11 @@ fn size(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
         .map_err(|_| Skip::rejected(format!("its attribute `{name}` is negative")))
 }
 
-/// Returns the codes of `MatMulNBits` and `GatherBlockQuantized` as a tensor `[N, K]`, with `K` padded to whole blocks.
+/// The maximum number of columns whose groups are held in memory.
+const MAX_COLUMNS: u64 = 1 << 24;
+
+/// Returns the floats of `MatMulNBits` and `GatherBlockQuantized`, `[N, K]`, with `K` padded to whole blocks. `groups` are
+/// those of the columns, if they are not the blocks.
 ///
 /// # Errors
 /// If the sizes do not fit.
@@ -74,10 +78,11 @@ fn in_bytes(
     codes: &Tensor,
     scales: &Tensor,
     zeros: Option<&Tensor>,
+    groups: Option<&Tensor>,
     [n, k]: [u64; 2],
     bits: u64,
     size: u64,
-) -> Result<Quantized, Skip> {
+) -> Result<Tensor, Skip> {
     let element = match bits {
         2 => ElementType::U2,
         4 => ElementType::U4,
@@ -91,17 +96,29 @@ fn in_bytes(
     let codes = codes.reinterpreted(element, &[n, blocks.saturating_mul(size)])?;
     let scales = scales.reshaped(&[n, blocks])?;
     let bits = element.bits();
-    Ok(match zeros {
+    let format = BlockFormat { bits, size, symmetric: zeros.is_none() };
+    let quantized = match (zeros, groups) {
         // The default zero point is that of signed codes.
-        None => Quantized::from_parts(codes.offset()?, scales, None, BlockFormat { bits, size, symmetric: true })?,
-        Some(zeros) if zeros.element().is_float() => {
-            return Err(Skip::rejected("its zero points are floats, which are not supported"));
-        }
-        Some(zeros) => {
+        (None, None) => Quantized::from_parts(codes.offset()?, scales, None, format)?,
+        (Some(zeros), None) if !zeros.element().is_float() => {
             let zeros = unpadded(zeros, bits, n, blocks)?.reinterpreted(element, &[n, blocks])?;
-            Quantized::from_parts(codes, scales, Some(zeros), BlockFormat { bits, size, symmetric: false })?
+            Quantized::from_parts(codes, scales, Some(zeros), format)?
         }
-    })
+        (zeros, groups) => {
+            let zeros = zeros.map(|zeros| zeros.reshaped(&[n, blocks])).transpose()?;
+            let columns = codes.dims()[1];
+            if columns > MAX_COLUMNS {
+                return Err(Skip::rejected(format!("it has more than {MAX_COLUMNS} columns in groups")));
+            }
+            let groups = match groups {
+                None => (0..columns).map(|column| column / size).collect(),
+                Some(indices) => column_groups(indices, columns)?,
+            };
+            return Ok(codes.dequantized_by_groups(scales, zeros, groups)?);
+        }
+    };
+    let element = quantized.scales().element();
+    Ok(quantized.dequantized(element)?)
 }
 
 /// The maximum size of the zero points of a weight that are held in memory.
@@ -163,16 +180,33 @@ fn parameter(graph: &mut Graph, root: Value, tensor: Tensor) -> Result<Value, Sk
     insert(graph, root, "weight", Op::Parameter(tensor), &[])
 }
 
+/// Returns the groups of columns from their indices, which may leave out the padding of the last block.
+fn column_groups(indices: &Tensor, columns: u64) -> Result<Vec<u64>, Skip> {
+    if indices.element() != ElementType::I32 || indices.count() > columns {
+        return Err(Skip::rejected(format!("its group indices are {}, but must be i32[{columns}]", indices.ty())));
+    }
+    let bytes = indices.to_bytes()?;
+    let group = |index: &[u8; 4]| u64::try_from(i32::from_le_bytes(*index)).ok();
+    let groups: Option<Vec<u64>> = bytes.as_chunks().0.iter().map(group).collect();
+    let mut groups = groups.ok_or_else(|| Skip::rejected("a group index is negative"))?;
+    groups.extend((groups.len() as u64..columns).map(|_| 0));
+    Ok(groups)
+}
+
 /// Returns the weight `[K, N]` of a `MatMulNBits` in floats, from its attributes.
 ///
 /// # Errors
-/// If it has group indices, its parts are not stored, and if their sizes do not fit.
+/// If its parts are not stored, and if their sizes do not fit.
 pub(crate) fn nbits_weight(graph: &Graph, root: Value, [n, k]: [u64; 2], bits: u64, size: u64) -> Result<Tensor, Skip> {
-    if graph.operand(root.node, 4).is_some() {
-        return Err(Skip::rejected("it has group indices, which are not supported"));
-    }
     let (codes, scales, zeros) = stored_parts(graph, root, 1)?;
-    let padded = in_bytes(codes, scales, zeros, [n, k], bits, size)?.dequantized(scales.element())?.transposed()?;
+    let groups = graph.operand(root.node, 4).map(|_| stored(graph, root, 4).ok_or_else(|| missing("group indices")));
+    let groups = groups.transpose()?;
+    if groups.is_some() && (bits != 4 || zeros.is_some_and(|zeros| !zeros.element().is_float())) {
+        return Err(Skip::rejected(
+            "ONNX Runtime 1.32 applies group indices only to codes of 4 bits without integer zero points",
+        ));
+    }
+    let padded = in_bytes(codes, scales, zeros, groups, [n, k], bits, size)?.transposed()?;
     Ok(padded.rows(0..k)?)
 }
 
@@ -202,11 +236,11 @@ pub(crate) fn blocks_table(
     }
     let width = blocks.checked_mul(size).ok_or(Skip::NoMatch)?;
     let table = if codes.element() == ElementType::U8 {
-        in_bytes(codes, scales, zeros, [rows, width], bits, size)?
+        in_bytes(codes, scales, zeros, None, [rows, width], bits, size)?
     } else {
-        in_rows(codes.clone(), scales.clone(), zeros.cloned(), size)?
+        in_rows(codes.clone(), scales.clone(), zeros.cloned(), size)?.dequantized(scales.element())?
     };
-    Ok(table.dequantized(scales.element())?)
+    Ok(table)
 }
 
 fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {

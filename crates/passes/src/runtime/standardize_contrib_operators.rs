@@ -13,7 +13,7 @@ use crate::pipeline::{Log, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
 use crate::runtime::contrib::{self, has_own, is_own};
-use netwright_ir::{Attribute, Fact, Graph, NodeId, Op, OpKind, OpaqueOp, Value};
+use netwright_ir::{Attribute, ElementType, Fact, Graph, NodeId, Op, OpKind, OpaqueOp, Value};
 use std::sync::Arc;
 
 /// `com.microsoft.BiasGelu(x, b)` -> `gelu(x + b)`, and so on
@@ -80,8 +80,9 @@ impl Call {
         }
     }
 
-    /// Whether it multiplies by a weight in blocks of so many bits, in the order of its columns, or looks up rows of one.
-    fn reads_blocks(&self, bits: &[u32]) -> bool {
+    /// Whether it multiplies by a weight in blocks of so many bits, in the order of its columns, or looks up rows of one:
+    /// tract reads codes and zero points only in bytes.
+    fn reads_blocks(&self, graph: &Graph, bits: &[u32]) -> bool {
         let is = |name: &str, default: i64, expected: i64| match self
             .attributes
             .iter()
@@ -91,9 +92,13 @@ impl Call {
             None => default == expected,
             Some(value) => matches!(value, Attribute::Int(value) if *value == expected),
         };
+        let in_bytes =
+            |at: usize| self.optional(at).is_none_or(|value| graph.fact(value).element() == Some(ElementType::U8));
         let is_supported = match self.op_type {
-            "MatMulNBits" => self.optional(4).is_none(),
-            "GatherBlockQuantized" => is("gather_axis", 0, 0) && is("quantize_axis", 1, 1),
+            "MatMulNBits" => self.optional(4).is_none() && in_bytes(3),
+            "GatherBlockQuantized" => {
+                is("gather_axis", 0, 0) && is("quantize_axis", 1, 1) && in_bytes(0) && in_bytes(3)
+            }
             _ => false,
         };
         is_supported && bits.iter().any(|bits| is("bits", 4, i64::from(*bits)))
@@ -170,7 +175,7 @@ fn standardize(graph: &mut Graph, log: &mut Log, block_bits: &[u32]) {
         if !graph.is_alive(node) {
             continue;
         }
-        let call = call(graph, node).filter(|(_, call)| !call.reads_blocks(block_bits));
+        let call = call(graph, node).filter(|(_, call)| !call.reads_blocks(graph, block_bits));
         let Some((rewrite, mut call)) = call else {
             if changed {
                 infer_again(graph, node);

@@ -125,6 +125,8 @@ fn small_blocks_agree_with_the_whole() {
         words(&[2, 3]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap(),
         eighths(&[11, 8]).scaled_by_tiles(&halves(&[4, 3]), [3, 3], F32).unwrap(),
         eighths(&[11, 8]).scaled_by_tiles(&halves(&[11, 1]), [1, 8], BF16).unwrap(),
+        nibbles(&[5, 7]).dequantized_by_groups(halves(&[5, 3]), None, thirds(7)).unwrap(),
+        nibbles(&[4, 9]).dequantized_by_groups(halves(&[4, 3]), Some(halves(&[4, 3])), thirds(9)).unwrap(),
         words(&[12, 3]).with_rows_interleaved(2, 3).unwrap(),
         words(&[12, 1]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
         sum.transposed().unwrap(),
@@ -176,6 +178,30 @@ fn every_float_of_8_bits_is_decoded() {
     let wide = Tensor::from_bytes(ElementType::F8E5M2, &[1, 3], vec![0x3c, 0xc4, 0x7b]).unwrap();
     let found = f32s(&wide.scaled_by_tiles(&one, [1, 4], ElementType::F32).unwrap());
     assert_eq!(found, [2.0, -8.0, 114_688.0]);
+}
+
+/// Codes of 4 bits.
+fn nibbles(dims: &[u64]) -> Tensor {
+    let count = dims.iter().product::<u64>().div_ceil(2);
+    let bytes: Vec<u8> = (0..=u8::MAX).cycle().zip(0..count).map(|(at, _)| at.wrapping_mul(37)).collect();
+    Tensor::from_bytes(ElementType::U4, dims, bytes).unwrap()
+}
+
+/// The groups of columns: each third one is in the same.
+fn thirds(columns: u64) -> Vec<u64> {
+    (0..columns).map(|column| column % 3).collect()
+}
+
+#[test]
+fn columns_in_groups_have_a_scale_and_a_zero_point() {
+    let codes = Tensor::from_bytes(ElementType::U4, &[2, 3], vec![0x81, 0xf0, 0x42]).unwrap();
+    let scales = Tensor::concatenated(&[Tensor::fill(2.0, &[2, 1]).unwrap(), Tensor::fill(0.5, &[2, 1]).unwrap()]);
+    let scales = scales.unwrap();
+    let found = codes.dequantized_by_groups(scales.clone(), None, vec![1, 0, 1]).unwrap();
+    assert_eq!(f32s(&found), [-3.5, 0.0, -4.0, 3.5, -12.0, -2.0]);
+    let zeros = Some(counting(&[2, 2]).scaled(0.5).unwrap());
+    let found = codes.dequantized_by_groups(scales, zeros, vec![1, 0, 1]).unwrap();
+    assert_eq!(f32s(&found), [0.25, 16.0, -0.25, 6.75, 2.0, 1.25]);
 }
 
 #[test]
@@ -281,6 +307,14 @@ fn inapplicable_recipes_are_errors() {
         (
             eighths(&[4, 4]).scaled_by_tiles(&halves(&[2, 2]), [0, 2], ElementType::F32),
             "tiles does not apply to f8e4m3fn[4, 4]: a tile has no elements",
+        ),
+        (
+            nibbles(&[2, 2]).dequantized_by_groups(halves(&[2, 2]), None, vec![0, 2]),
+            "groups does not apply to u4[2, 2]: each of its columns must be in a group that has a scale",
+        ),
+        (
+            nibbles(&[2, 2]).dequantized_by_groups(halves(&[2, 2]), Some(words(&[2, 2])), vec![0, 1]),
+            "groups does not apply to i32[2, 2]: the zero points must be one f32, f16 or bf16 for each scale",
         ),
         (
             counting(&[4, 2]).with_rows_interleaved(0, 1),
