@@ -22,7 +22,7 @@ fn model(inputs: &str, body: &str, opset: i64) -> Model {
 const WEIGHT: &str = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[64, 96]";
 
 /// The inputs and the body of each case.
-const CASES: [(&str, &str, &str); 9] = [
+const CASES: [(&str, &str, &str); 14] = [
     ("product", "%x: f32[b, s, 64]", "%y = matmul %x, %w : f32[b, s, 96]\nreturn %y"),
     (
         "gemm_with_bias",
@@ -59,6 +59,38 @@ const CASES: [(&str, &str, &str); 9] = [
         "rows_that_are_not_whole_blocks",
         "%x: f32[b, s, 72]",
         "%odd = parameter uniform(seed = 3, bound = 0.5) : f32[72, 64]\n%y = matmul %x, %odd : f32[b, s, 64]\nreturn %y",
+    ),
+    (
+        "matrix_with_a_leading_axis",
+        "%x: f32[b, s, 64]",
+        "%one = parameter uniform(seed = 3, bound = 0.5) : f32[1, 64, 96]\n%y = matmul %x, %one : f32[b, s, 96]\nreturn %y",
+    ),
+    (
+        "matrix_with_a_leading_axis_on_the_left",
+        "%x: f32[b, 96, s]",
+        "%one = parameter uniform(seed = 3, bound = 0.5) : f32[1, 64, 96]\n%y = matmul %one, %x : f32[b, 64, s]\nreturn %y",
+    ),
+    (
+        "gemm_with_a_transposed_operand",
+        "%x: f32[64, n]",
+        "%c = parameter uniform(seed = 2, bound = 0.5) : f32[96]
+         %y = gemm %x, %w, %c {alpha = 0.5, transA = true} : f32[n, 96]
+         return %y",
+    ),
+    (
+        "gemm_with_the_weight_on_the_left",
+        "%x: f32[n, 96]",
+        "%c = parameter uniform(seed = 2, bound = 0.5) : f32[64, 1]
+         %y = gemm %w, %x, %c {transB = true} : f32[64, n]
+         return %y",
+    ),
+    (
+        "convolution_in_groups",
+        "%x: f32[b, 128, s]",
+        "%k = parameter uniform(seed = 3, bound = 0.5) : f32[256, 16, 1]
+         %h = tanh %x : f32[b, 128, s]
+         %y = conv %h, %k {group = 8} : f32[b, 256, s]
+         return %y",
     ),
     (
         "half_precision",
@@ -188,6 +220,72 @@ fn weights_are_quantized() {
     }
 }
 
+/// Products by quantized weights are those by the floats that the codes mean.
+#[test]
+fn quantized_weights_are_those_of_their_codes() {
+    for (case, inputs, rest) in CASES {
+        for scheme in [Scheme::Int4, Scheme::Int8] {
+            let original = model(inputs, &body(rest), 21);
+            let mut quantized = original.clone();
+            let report = passes::optimize(&mut quantized, &options(Target::TRACT, Quantization::new(scheme)));
+            let report = report.unwrap_or_else(|error| panic!("{case}: {error}"));
+            let Some(done) = report.quantized.first() else {
+                assert_eq!((case, scheme), ("convolution_in_groups", Scheme::Int4));
+                continue;
+            };
+            let mut floats = original.graph;
+            let id = floats.schedule().into_iter().find(|id| floats.node(*id).op().tensor().is_some());
+            let id = id.expect("it has a weight");
+            let weight = floats.node(id).op().tensor().expect("a weight").clone();
+            // Rows are summed over: a weight on the right is turned.
+            let is_turned = done.after.dims()[0] != weight.dims().iter().copied().find(|size| *size > 1).expect("rows");
+            let rows = if is_turned { done.after.transposed().expect("a matrix") } else { done.after.clone() };
+            let rows = rows.cast(weight.element()).and_then(|rows| rows.reshaped(weight.dims())).expect("it fits");
+            floats.set_op(id, Op::Parameter(rows));
+            check_near(case, "quantize-weights", &floats, &quantized.graph, 2e-3);
+        }
+    }
+}
+
+/// Weights of other tools that are quantized in blocks and are not matrices become operators on blocks if they are products
+/// of one matrix.
+#[test]
+fn blocks_of_more_than_two_axes() {
+    let scales = "%scales = parameter uniform(seed = 2, bound = 0.5)";
+    for (case, inputs, body, is_product) in [
+        (
+            "one matrix with a leading axis",
+            "%x: f32[b, s, 64]",
+            format!(
+                "%c = parameter fill(3) : i8[1, 64, 96]
+                 {scales} : f32[1, 2, 96]
+                 %w = dequantize_linear %c, %scales {{axis = 1, block_size = 32}} : f32[1, 64, 96]
+                 %y = matmul %x, %w : f32[b, s, 96]
+                 return %y"
+            ),
+            true,
+        ),
+        (
+            "a convolution in groups",
+            "%x: f32[b, 128, s]",
+            format!(
+                "%c = parameter fill(3) : i8[96, 64, 1]
+                 {scales} : f32[96, 2, 1]
+                 %w = dequantize_linear %c, %scales {{axis = 1, block_size = 32}} : f32[96, 64, 1]
+                 %y = conv %x, %w {{group = 2}} : f32[b, 96, s]
+                 return %y"
+            ),
+            false,
+        ),
+    ] {
+        let mut model = model(inputs, &body, 21);
+        passes::optimize(&mut model, &Options::for_target(Target::ORT)).expect("it is optimized");
+        let text = model.graph.to_string();
+        assert_eq!(text.contains("MatMulNBits"), is_product, "{case}: {text}");
+        assert_eq!(text.contains("dequantize_linear"), !is_product, "{case}: {text}");
+    }
+}
+
 /// A table that is tied to the head stays one tensor for tract only if a scheme is requested.
 #[test]
 fn tied_tables_are_copied_unless_they_are_quantized() {
@@ -232,7 +330,7 @@ fn stacks_are_told_from_single_matrices() {
     for (count, why) in [(1, "one matrix with an axis of size 1"), (2, "stacks of matrices")] {
         let weight = format!("parameter uniform(seed = 1, bound = 0.5) : f32[{count}, 64, 96]");
         let body = format!("%w = {weight}\n%y = matmul %x, %w : f32[{count}, s, 96]\nreturn %y");
-        let mut model = model(&format!("%x: f32[{count}, s, 64]"), &body, 21);
+        let mut model = model("%x: f32[s, 64]", &body, 21);
         let report = passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int8)));
         let declined = lines("declined", &report.expect("it is optimized").declined);
         assert!(declined.contains(why), "{declined}");
@@ -341,6 +439,7 @@ fn models_quantized_by_other_tools() {
             "%c = parameter fill(3) : u8[16, 2, 16]
              {scales} : f32[32]
              %zeros = parameter fill(8.0) : f32[32]
+             %bytes = parameter fill(3) : u8[16, 1]
              %groups = parameter fill(0) : i32[64]
              %y = \"com.microsoft::MatMulNBits@1\" %x, %c, %scales, {last} {{K = 64, N = 16, bits = 4, block_size = 32}} : f32[b, 16]
              return %y"
@@ -353,6 +452,8 @@ fn models_quantized_by_other_tools() {
         ("operator_that_quantizes_its_operand", "%x: f32[b, 64]", integers),
         ("zero_points_in_floats", "%x: f32[b, 64]", product("%zeros")),
         ("indices_of_groups", "%x: f32[b, 64]", product("_, %groups")),
+        ("indices_of_groups_and_zero_points", "%x: f32[b, 64]", product("%zeros, %groups")),
+        ("indices_of_groups_and_packed_zero_points", "%x: f32[b, 64]", product("%bytes, %groups")),
         ("scales_of_columns", "%x: f32[64, 64]", dynamic("64")),
         ("scales_of_rows", "%x: f32[64, 64]", dynamic("64, 1")),
         ("output_dtype_differs_from_the_scales", "%h: f16[b, 64]", narrow),

@@ -2,7 +2,7 @@
 
 use crate::convert::precision::Precision;
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
-use crate::convert::readers::{Product, Reader, is_weight, names, readers};
+use crate::convert::readers::{Product, Reader, as_read, is_weight, names, readers};
 use crate::convert::roles::role;
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Event;
@@ -73,6 +73,7 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
         return Err(Skip::NoMatch);
     }
     let readers = found?;
+    let tensor = as_read(&tensor, &readers)?;
     if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
         return Err(Skip::NoMatch);
     }
@@ -162,7 +163,9 @@ fn why_kept(graph: &Graph, root: Value, quantization: &Quantization) -> Skip {
     }
     Skip::rejected(if !is_weight(tensor) {
         format!("elements of type {} have no quantized form", tensor.element())
-    } else if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
+    } else if as_read(tensor, &readers)
+        .is_ok_and(|tensor| readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK))
+    {
         format!("a product sums over fewer than {MIN_BLOCK} elements, or rows have fewer")
     } else if tensor.count() < MIN_ELEMENTS {
         "it has fewer than 4,096 elements".to_owned()
@@ -244,6 +247,9 @@ impl Weight<'_> {
         if rest.iter().any(|reader| reader.axis() != axis) {
             return Err(Skip::rejected("products sum over both of its axes, and blocks lie along one"));
         }
+        if has_kernel && rest.iter().any(|reader| reader.is_grouped()) {
+            return Err(Skip::rejected(format!("{} has no operator for weights in blocks of groups", self.target)));
+        }
         let row = self.rows(axis)?.dims()[1];
         let mut size = block_size;
         if has_kernel && !lookups.is_empty() {
@@ -275,7 +281,8 @@ impl Weight<'_> {
         let copy = if in_rows.is_empty() { 0 } else { self.in_rows(graph, in_rows)?.2 };
         // Runtimes that form kernels of standard operators expect the axis that is summed over first.
         let plain: Option<Vec<&Product>> = rest.iter().map(|reader| reader.plain_product()).collect();
-        let turned = plain.filter(|_| !has_kernel && axis == 1);
+        let is_led = graph.shape(self.root).is_some_and(|shape| shape.len() > self.tensor.dims().len());
+        let turned = plain.filter(|_| !has_kernel && axis == 1 && !is_led);
         let is_first = axis == 0 || turned.is_some();
         let laid_out = |tensor: &Tensor| -> Result<Tensor, Skip> {
             if is_first {
@@ -314,12 +321,17 @@ impl Weight<'_> {
             let parts = all.map(|(word, part)| self.parameter(graph, word, part)).collect::<Result<Vec<_>, Skip>>()?;
             if is_wide { (narrow, vec![insert(graph, self.root, "wide", op, &parts)?]) } else { (op, parts) }
         };
-        let floats = match &turned {
-            None => become_op(graph, self.root, op, &operands, "").map(|_| self.root),
-            Some(_) => insert(graph, self.root, "floats", op, &operands),
+        let floats = if turned.is_some() || is_led {
+            insert(graph, self.root, "floats", op, &operands)
+        } else {
+            become_op(graph, self.root, op, &operands, "").map(|_| self.root)
         };
         graph.set_dialect(dialect);
         let floats = floats?;
+        for reader in rest.iter().filter(|_| is_led) {
+            let Reader::Product(product) = reader else { return Err(Skip::NoMatch) };
+            product.read(graph, self.root, floats)?;
+        }
         for product in turned.into_iter().flatten() {
             let multiply =
                 |graph: &mut Graph, x: Value| insert(graph, product.root, "product", Op::MatMul, &[x, floats]);

@@ -1,11 +1,13 @@
 //! The nodes that read a weight: products and look-ups, and which axis of the weight they sum over.
 
 use crate::read::transposes::order;
-use crate::rewrite::{become_value, element, insert, number};
+use crate::rewrite::{become_op, become_value, element, insert, number};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib;
 use netwright_ir::op::AutoPad;
-use netwright_ir::{Attribute, Dim, ElementType, Graph, Name, NodeId, Op, OpKind, OpaqueOp, Tensor, Value};
+use netwright_ir::{
+    Attribute, Dim, ElementType, Graph, Name, NodeId, Op, OpKind, OpaqueOp, Tensor, TensorError, Value,
+};
 use std::borrow::Cow;
 
 /// A node that reads a weight.
@@ -38,24 +40,29 @@ pub(crate) struct Product {
     side: Side,
 }
 
-/// The axis of the other operand that is summed over.
+/// How the other operand and the result are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    /// The last one: `x · w`.
-    Last,
-    /// The one before the last: `w · x`.
-    BeforeLast,
-    /// The channels of a convolution.
-    Channels,
+    /// As in `x · w`, or with the last two axes swapped: both in `w · x`, those of the operand in a Gemm with `transA`.
+    Matrix { swaps_operand: bool, swaps_result: bool },
+    /// The channels of a convolution, in so many groups.
+    Channels { groups: i64 },
 }
 
 impl Reader {
-    /// Returns the product, if it sums over the last axis of its other operand.
+    /// Returns the product, if its result is laid out as that of `x · w`.
     pub(crate) fn plain_product(&self) -> Option<&Product> {
         match self {
-            Reader::Product(product) if product.side == Side::Last => Some(product),
+            Reader::Product(product) if matches!(product.side, Side::Matrix { swaps_result: false, .. }) => {
+                Some(product)
+            }
             _ => None,
         }
+    }
+
+    /// Whether it is a convolution in more than one group, which is not a product of one matrix.
+    pub(crate) fn is_grouped(&self) -> bool {
+        matches!(self, Reader::Product(Product { side: Side::Channels { groups: 2.. }, .. }))
     }
 
     /// Returns the axis of the weight along which blocks lie.
@@ -64,6 +71,22 @@ impl Reader {
             Reader::Product(product) => product.axis,
             Reader::Lookup { .. } => 1,
         }
+    }
+}
+
+/// Returns how many axes of a weight its readers do not see: a product of matrices sees the last two, before which there
+/// are only axes of size 1.
+pub(crate) fn leading_axes(weight: &Tensor, readers: &[Reader]) -> usize {
+    let is_matrix = |reader: &Reader| matches!(reader, Reader::Product(Product { side: Side::Matrix { .. }, .. }));
+    let sees_two = !readers.is_empty() && readers.iter().all(is_matrix);
+    if sees_two { weight.dims().len().saturating_sub(2) } else { 0 }
+}
+
+/// Returns a weight as its readers see it.
+pub(crate) fn as_read(weight: &Tensor, readers: &[Reader]) -> Result<Tensor, TensorError> {
+    match leading_axes(weight, readers) {
+        0 => Ok(weight.clone()),
+        leading => weight.reshaped(&weight.dims()[leading..]),
     }
 }
 
@@ -157,29 +180,38 @@ fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option
     let operand = |at| graph.operand(node, at);
     let shape = |value: Value| graph.shape(value);
     let weight = shape(operand(at)?)?;
+    let matrix = |swaps_operand, swaps_result| Side::Matrix { swaps_operand, swaps_result };
     let (x, axis, factor, addend, side) = match (graph.node(node).op(), at) {
-        (Op::MatMul, 0) => (operand(1)?, 1, 1.0, None, Side::BeforeLast),
-        (Op::MatMul, 1) => (operand(0)?, 0, 1.0, None, Side::Last),
-        (&Op::Gemm { alpha, trans_a: false, trans_b, .. }, 1) => {
-            (operand(0)?, usize::from(trans_b), alpha, operand(2), Side::Last)
+        (Op::MatMul, 0) => (operand(1)?, 1, 1.0, None, matrix(true, true)),
+        (Op::MatMul, 1) => (operand(0)?, 0, 1.0, None, matrix(false, false)),
+        (&Op::Gemm { alpha, trans_a, trans_b, .. }, 0) => {
+            (operand(1)?, usize::from(!trans_a), alpha, operand(2), matrix(!trans_b, true))
+        }
+        (&Op::Gemm { alpha, trans_a, trans_b, .. }, 1) => {
+            (operand(0)?, usize::from(trans_b), alpha, operand(2), matrix(trans_a, false))
         }
         (Op::Opaque(opaque), 1) => {
             let (alpha, trans_b) = fused_matmul(opaque)?;
-            (operand(0)?, usize::from(trans_b), alpha, None, Side::Last)
+            (operand(0)?, usize::from(trans_b), alpha, None, matrix(false, false))
         }
-        (Op::Conv { auto_pad, group: 1, pads, strides, .. }, 1) => {
+        (Op::Conv { auto_pad, group, pads, strides, .. }, 1) => {
             let is_pointwise = weight.len() > 2
                 && weight.iter().skip(2).all(|size| *size == Dim::Known(1))
                 && strides.iter().all(|stride| *stride == 1)
                 && (*auto_pad != AutoPad::NotSet || pads.iter().all(|pad| *pad == 0));
-            (operand(0).filter(|_| is_pointwise)?, 1, 1.0, operand(2), Side::Channels)
+            (operand(0).filter(|_| is_pointwise)?, 1, 1.0, operand(2), Side::Channels { groups: *group })
         }
         (Op::Gather { axis: 0 }, 0) if !is_transposed && weight.len() == 2 => {
             return Some(Reader::Lookup { root, indices: operand(1)? });
         }
         _ => return None,
     };
-    let is_matrix = weight.len() == 2 || side == Side::Channels;
+    // The axes of size 1 before those of one matrix do not show in the result, if the other operand has as many.
+    let is_led = matches!(graph.node(node).op().kind(), OpKind::MatMul | OpKind::Opaque)
+        && !is_transposed
+        && weight.iter().rev().skip(2).all(|size| *size == Dim::Known(1))
+        && shape(x)?.len() >= weight.len();
+    let is_matrix = weight.len() == 2 || is_led && weight.len() > 2 || matches!(side, Side::Channels { .. });
     // The product of two constants is left to the runtime.
     if !is_matrix || shape(x)?.len() < 2 || graph.tensor(x).is_some() {
         return None;
@@ -205,6 +237,17 @@ fn fused_matmul(opaque: &OpaqueOp) -> Option<(f32, bool)> {
 }
 
 impl Product {
+    /// Makes the product read another value for the weight.
+    ///
+    /// # Errors
+    /// If its operator is not defined on it.
+    pub(crate) fn read(&self, graph: &mut Graph, old: Value, new: Value) -> Rewritten {
+        let operands = graph.operands(self.root.node).into_iter().flatten();
+        let operands: Vec<Value> = operands.map(|value| if value == old { new } else { value }).collect();
+        let op = graph.op(self.root).clone();
+        become_op(graph, self.root, op, &operands, "")
+    }
+
     /// Replaces the product by one that `multiply` forms of the other operand, which it sums over the last axis of.
     ///
     /// # Errors
@@ -217,13 +260,10 @@ impl Product {
     ) -> Rewritten {
         let rank = graph.fact(self.x).rank().and_then(|rank| i64::try_from(rank).ok()).ok_or(Skip::NoMatch)?;
         // The axes of `x` with the one that is summed over last, and those of the result in their order.
+        let swap = |swaps: bool| if swaps { (0..rank - 2).chain([rank - 1, rank - 2]).collect() } else { vec![] };
         let (to_last, back): (Vec<i64>, Vec<i64>) = match self.side {
-            Side::Last => (vec![], vec![]),
-            Side::BeforeLast => {
-                let swap: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-                (swap.clone(), swap)
-            }
-            Side::Channels => (
+            Side::Matrix { swaps_operand, swaps_result } => (swap(swaps_operand), swap(swaps_result)),
+            Side::Channels { .. } => (
                 [0].into_iter().chain(2..rank).chain([1]).collect(),
                 [0, rank - 1].into_iter().chain(1..rank - 1).collect(),
             ),
@@ -238,6 +278,11 @@ impl Product {
             let factor = number(graph, self.root, "factor", element, self.factor.into())?;
             value = insert(graph, self.root, "scaled", Op::Mul, &[value, factor])?;
         }
+        // The bias of a convolution is that of channels, which are last here.
+        let is_of_channels = matches!(self.side, Side::Channels { .. });
+        if !is_of_channels {
+            value = turn(graph, "columns", value, back.clone())?;
+        }
         if let Some(mut addend) = self.addend {
             if self.beta != 1.0 {
                 let element = element(graph, addend)?;
@@ -246,7 +291,9 @@ impl Product {
             }
             value = insert(graph, self.root, "biased", Op::Add, &[value, addend])?;
         }
-        value = turn(graph, "columns", value, back)?;
+        if is_of_channels {
+            value = turn(graph, "columns", value, back)?;
+        }
         become_value(graph, self.root, value, note)
     }
 }

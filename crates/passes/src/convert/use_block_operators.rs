@@ -1,6 +1,6 @@
 //! Writes products and gathers of dequantized weights as operators on quantized blocks.
 
-use crate::convert::readers::{Reader, readers};
+use crate::convert::readers::{Reader, leading_axes, readers};
 use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert, number_list};
@@ -51,15 +51,23 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
     }
     let axis = position(axis, codes.1.dims().len()).ok_or(Skip::NoMatch)?;
     let readers = readers(graph, root)?;
-    if readers.iter().any(|reader| reader.axis() != axis) {
+    if readers.iter().any(Reader::is_grouped) {
+        return Err(Skip::rejected("a convolution in groups is not a product of one matrix"));
+    }
+    let leading = leading_axes(&codes.1, &readers);
+    if readers.iter().any(|reader| Some(reader.axis()) != axis.checked_sub(leading)) {
         return Err(Skip::rejected("its blocks do not lie along the axis that is summed over"));
     }
     // Columns of the product are rows of codes.
     let rows = |tensor: &Tensor| -> Result<Tensor, Skip> {
-        Ok(match tensor.dims() {
-            [_, _] if axis == 0 => tensor.transposed()?,
-            [rows, columns, ..] => tensor.reshaped(&[*rows, *columns])?,
-            _ => return Err(Skip::NoMatch),
+        let [rows, columns, ..] = *tensor.dims().get(leading..).ok_or(Skip::NoMatch)? else {
+            return Err(Skip::NoMatch);
+        };
+        let matrix = || tensor.reshaped(&[rows, columns]);
+        Ok(match (axis == leading, leading) {
+            (true, 0) => tensor.transposed()?,
+            (true, _) => matrix()?.transposed()?,
+            (false, _) => matrix()?,
         })
     };
     let format = BlockFormat { bits, size, symmetric: zeros.is_none() };
