@@ -5,6 +5,7 @@ use netwright::ir::{Detail, ElementType, Graph, Model, Name, Op, OpKind, Tensor,
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::sites::sites;
 use netwright::passes::{Event, Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
+use std::path::Path;
 
 pub(super) fn to(element: ElementType) -> Precision {
     Precision::new(element).unwrap_or_else(|error| panic!("{error}"))
@@ -209,6 +210,18 @@ fn types_of_inputs_and_outputs() {
     check("one_output_in_f32", all.unwrap_or_else(|error| panic!("{error}")), &original);
     let kept = to(f16).with_kept_f32("^y$").unwrap_or_else(|error| panic!("{error}"));
     check("kept_as_requested", kept, &original);
+}
+
+/// The operator that computes the output is not known, and the type of the output only declared.
+#[test]
+fn types_of_outputs_that_are_declared() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/user_models/label_encoder_identity.onnx");
+    let mut model = onnx::read(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let f16 = to(ElementType::F16).with_io_type(ElementType::F16).unwrap_or_else(|error| panic!("{error}"));
+    optimize(&mut model, &Options::for_target(Target::ONNX).with_precision(f16))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let output = model.graph.outputs()[0].value;
+    assert_eq!(model.graph.fact(output).element(), Some(ElementType::F16), "{}", model.graph);
 }
 
 #[test]
@@ -732,7 +745,7 @@ fn attributes_of_an_old_opset() {
 }
 
 /// Constants that are data: one that `f16` does not hold, or rounds further than others, stays in `f32` with its operator.
-const CONSTANTS: [(&str, &str); 10] = [
+const CONSTANTS: [(&str, &str); 11] = [
     ("padding_outside_the_range", "%y = pad %h, [0, 0, 1, 0, 0, 1], 1e5 : f32[b, s, 6]\nreturn %y"),
     ("choice_outside_the_range", "%y = where %keep, %h, 1e6 : f32[b, s, 4]\nreturn %y"),
     (
@@ -758,6 +771,12 @@ const CONSTANTS: [(&str, &str); 10] = [
          %y = pad %p, [0, 0, 1, 0, 0, 1], -1e9 : f32[b, s, 6]
          return %y",
     ),
+    (
+        "gelu_of_a_large_number",
+        "%a = mul %h, 1e5 : f32[b, s, 4]
+         %y = \"com.microsoft::QuickGelu@1\" %a {alpha = 1.702} : f32[b, s, 4]
+         return %y",
+    ),
     ("subnormal_divisor", "%y = div %h, 1e-7 : f32[b, s, 4]\nreturn %y"),
     ("subnormal_factor", "%a = mul %h, 1e-6 : f32[b, s, 4]\n%y = mul %a, 1e6 : f32[b, s, 4]\nreturn %y"),
     (
@@ -778,4 +797,64 @@ fn constants_that_are_data() {
         let converted = check(case, to(ElementType::F16), &original);
         check_near(case, "convert-precision", &original, &converted, 1e-2);
     }
+}
+
+/// Sums of squares that are products, and numbers that are divided by the root of the mean of their squares: the result is
+/// as small as any, although a bias loses digits before.
+#[test]
+fn sums_of_squares() {
+    let root = "%shifted = add %sum, 1e-6 : f32[b, s, 1]
+         %root = sqrt %shifted : f32[b, s, 1]
+         %y = div %a, %root : f32[b, s, 4]
+         return %y";
+    for (case, body) in [
+        (
+            "squares_that_an_einsum_sums",
+            format!(
+                "%a = mul %h, 300.0 : f32[b, s, 4]
+                 %squares = einsum %a, %a {{equation = \"ijk, ijk->ij\"}} : f32[b, s]
+                 %sum = unsqueeze %squares, [2] : f32[b, s, 1]
+                 {root}"
+            ),
+        ),
+        (
+            "squares_that_a_product_sums",
+            format!(
+                "%a = mul %h, 300.0 : f32[b, s, 4]
+                 %row = unsqueeze %a, [2] : f32[b, s, 1, 4]
+                 %column = unsqueeze %a, [3] : f32[b, s, 4, 1]
+                 %squares = matmul %row, %column : f32[b, s, 1, 1]
+                 %sum = squeeze %squares, [3] : f32[b, s, 1]
+                 {root}"
+            ),
+        ),
+        (
+            "bias_before_a_normalization",
+            "%bias = parameter [1e-7, 2e-7, 3e-7, 1e-7] : f32[4]
+             %a = add %h, %bias : f32[b, s, 4]
+             %squares = mul %a, %a : f32[b, s, 4]
+             %mean = reduce_mean %squares, [-1] : f32[b, s, 1]
+             %shifted = add %mean, 1e-6 : f32[b, s, 1]
+             %root = sqrt %shifted : f32[b, s, 1]
+             %normalized = div %a, %root : f32[b, s, 4]
+             %weight = parameter [0.5, 1.0, 2.0, 4.0] : f32[4]
+             %y = mul %normalized, %weight : f32[b, s, 4]
+             return %y"
+                .to_owned(),
+        ),
+    ] {
+        let original = graph("%x: f32[b, s, 4]", &format!("%h = tanh %x : f32[b, s, 4]\n{body}"));
+        let converted = check(case, to(ElementType::F16), &original);
+        check_near(case, "convert-precision", &original, &converted, 1e-2);
+    }
+}
+
+/// A number of `bf16` is rounded by up to 2^-8 of itself: biases are converted.
+#[test]
+fn biases_in_bf16() {
+    let bias = "%bias = parameter [0.7, 0.503, -0.301, 1.003] : f32[4]\n%y = add %h, %bias : f32[b, s, 4]";
+    let original = graph("%x: f32[b, s, 4]", &format!("%h = tanh %x : f32[b, s, 4]\n{bias}\nreturn %y"));
+    let mut converted = model(&original);
+    let report = optimize(&mut converted, &options(to(ElementType::BF16))).unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.declined.is_empty(), "{}", lines("declined", &report.declined));
 }

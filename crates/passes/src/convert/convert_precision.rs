@@ -132,6 +132,12 @@ fn convert(graph: &mut Graph, precision: &Precision, weights: WeightKernels, log
     let dialect = graph.dialect().unwrap_or(fallback);
     let context = Context { precision, weights, to: precision.to, dialect, is_of_body: false };
     let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
+    // The type of an output that is not inferred is the declared one.
+    for output in graph.outputs().to_vec() {
+        if let Some(ty) = output.declared.filter(|_| graph.fact(output.value).ty == ValueType::Unknown) {
+            graph.set_fact(output.value, Fact { ty, elements: None });
+        }
+    }
     let plan = Plan::of(graph, &context, &|_| None);
     let mut has_changed = false;
     for input in graph.inputs().collect::<Vec<_>>() {

@@ -1,13 +1,20 @@
 //! What kinds of operators mean for a conversion to another float type.
 
 use super::Context;
+use crate::read::products::{before_casts, cast_of};
+use crate::runtime::contrib;
 use netwright_ir::op::Class;
-use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// Whether each element of the result is computed from one element of each operand.
 pub(crate) fn is_elementwise(kind: OpKind) -> bool {
     let is_arithmetic = matches!(kind.class(), Class::ElementwiseUnary | Class::Broadcasting);
     is_arithmetic && !is_structural(kind) || matches!(kind, OpKind::Clip | OpKind::PRelu)
+}
+
+/// Whether it is a GELU of ONNX Runtime's, which is elementwise, perhaps after a bias.
+pub(super) fn is_contributed_gelu(op: &Op) -> bool {
+    matches!(op, Op::Opaque(kept) if contrib::is_own(kept) && kept.op_type.ends_with("Gelu"))
 }
 
 /// Whether the elements of the result are elements of operands, so that it has the type of these.
@@ -73,6 +80,46 @@ pub(super) fn is_bounded(graph: &Graph, id: NodeId, context: &Context<'_>) -> bo
     match graph.node(id).op() {
         Op::Tanh | Op::Sigmoid | Op::Erf | Op::Sin | Op::Cos | Op::Softsign | Op::HardSigmoid { .. } | Op::Sign => true,
         Op::Clip => [1, 2].into_iter().all(|at| bound(at).is_some_and(|bound| context.holds_number(bound))),
+        Op::Div => is_normalization(graph, id),
         _ => false,
     }
+}
+
+/// Whether a product multiplies numbers by themselves and sums up the squares.
+pub(super) fn sums_squares(graph: &Graph, id: NodeId) -> bool {
+    let moved = |value: &Value| {
+        let moves = graph.kind(*value).moves_elements() || cast_of(graph, *value).is_some();
+        graph.operand(value.node, 0).filter(|_| moves)
+    };
+    let source = |at: usize| std::iter::successors(graph.operand(id, at), moved).take(MAX_MOVES).last();
+    let is_of_same = || source(0).is_some_and(|first| Some(first) == source(1));
+    match graph.node(id).op() {
+        Op::Einsum { equation } => {
+            let text: Vec<u8> = equation.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let mut terms = text.split(|byte| matches!(byte, b',' | b'-'));
+            let (first, second) = (terms.next(), terms.next());
+            graph.operands(id).len() == 2 && first == second && is_of_same()
+        }
+        Op::MatMul => {
+            let shape = graph.shape(Value { node: id, result: 0 });
+            shape.is_some_and(|shape| shape.iter().rev().take(2).all(|size| *size == Dim::Known(1))) && is_of_same()
+        }
+        _ => false,
+    }
+}
+
+/// The maximum number of operators that are followed back to where numbers are computed.
+const MAX_MOVES: usize = 16;
+
+/// Whether it divides numbers by the root of the mean of their squares, as decomposed normalizations do.
+fn is_normalization(graph: &Graph, id: NodeId) -> bool {
+    let operand = |node: NodeId, at: usize| graph.operand(node, at).map(|value| before_casts(graph, value));
+    let of_kind = |value: Option<Value>, kind: OpKind| value.filter(|value| graph.kind(*value) == kind);
+    let of = operand(id, 0);
+    let sum = of_kind(operand(id, 1), OpKind::Sqrt).and_then(|root| of_kind(operand(root.node, 0), OpKind::Add));
+    sum.is_some_and(|sum| {
+        let means = (0..2).filter_map(|at| of_kind(operand(sum.node, at), OpKind::ReduceMean));
+        let mut squares = means.filter_map(|mean| of_kind(operand(mean.node, 0), OpKind::Mul));
+        squares.any(|square| (0..2).all(|at| operand(square.node, at) == of))
+    })
 }

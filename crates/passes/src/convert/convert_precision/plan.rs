@@ -4,8 +4,8 @@ use super::added_masks::{added_masks, hides_scores};
 use super::captured::{Captured, KnownMasks, captured};
 use super::hidden_rows::MASK;
 use super::kinds::{
-    is_bounded, is_choice, is_computed_scale, is_elementwise, is_limited, is_lookup, is_product, is_short,
-    is_structural, may_be_mask,
+    is_bounded, is_choice, is_computed_scale, is_contributed_gelu, is_elementwise, is_limited, is_lookup, is_product,
+    is_short, is_structural, may_be_mask, sums_squares,
 };
 use super::result_types::{refusal, unknown};
 use super::{Context, floats_of, is_converted, is_float, tensors};
@@ -284,7 +284,7 @@ impl Planner<'_> {
         let kind = graph.node(id).op().kind();
         let states: Vec<State> = operands.iter().map(|operand| self.state(*operand)).collect();
         let has = |state: State| states.contains(&state);
-        let is_elementwise = is_elementwise(kind);
+        let is_elementwise = is_elementwise(kind) || is_contributed_gelu(graph.node(id).op());
         let goes_on = |state: State| if is_bounded(graph, id, self.context) { State::Computed } else { state };
         let own = self.own(id, operands);
         if let Some(why) = self.plan.kept.get(&id) {
@@ -388,6 +388,9 @@ impl Planner<'_> {
             }
             _ if kind.class() == Class::Reduces && !is_choice(kind) => {
                 Some((format!("sums of many numbers lose digits in {to}"), Some(State::Statistic)))
+            }
+            _ if sums_squares(graph, id) => {
+                Some((format!("a sum of squares may leave the range of {to}"), Some(State::Statistic)))
             }
             // The function that stands for it in the standard adds a number in f32.
             Op::MeanVarianceNormalization { .. } => Some((format!("sums of many numbers lose digits in {to}"), None)),

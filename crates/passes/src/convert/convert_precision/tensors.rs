@@ -66,7 +66,7 @@ pub(super) fn limited(graph: &mut Graph, value: Value, to: ElementType) -> Resul
 /// Whether a number is rounded by more than numbers in the middle of the range, as a share of itself or else of the
 /// largest of the numbers.
 pub(super) fn rounds_far(numbers: &[f64], to: ElementType, of_itself: bool) -> bool {
-    let share = if to == ElementType::F16 { 2_f64.powi(-11) } else { 2_f64.powi(-9) };
+    let share = if to == ElementType::F16 { 2_f64.powi(-11) } else { 2_f64.powi(-8) };
     let finite = || numbers.iter().copied().filter(|number| number.is_finite());
     let largest = finite().map(f64::abs).fold(0.0, f64::max);
     let is_far = |number: f64| {
