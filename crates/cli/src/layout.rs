@@ -19,7 +19,7 @@ pub(crate) enum Client {
     /// optimum-onnx: a decoder with a KV cache, an encoder-decoder in three files.
     #[value(alias = "optimum-onnx")]
     Optimum,
-    /// transformers.js: models in the folder `onnx`, an encoder-decoder in two files; in --variants.
+    /// transformers.js: models in the folder `onnx`, an encoder-decoder in two files; --variants adds precisions.
     #[value(name = "transformers.js")]
     TransformersJs,
     /// sentence-transformers: onnx/model.onnx with the states of the tokens, and the modules that pool them.
