@@ -52,6 +52,8 @@ const FILL: f32 = -1e4;
 /// - *Lengths* are `seqlens_k`, `total_sequence_length` and inputs with `length` in their name and at most one axis.
 /// - *Floats* are uniform in [-1, 1] or [-100, 100]; in [-10, 10] with multiples of one half; in [-1, 1] with zeros of
 ///   both signs and multiples of one quarter, or with one element of 1000; or in rows of at most 1e-3 and 1e-6.
+///   In `f16` and `bf16`, products of small floats have few digits, and those of large ones overflow: none is small if one of
+///   the models computes in such a type, and none is above 10 if the first does.
 ///
 /// Floats and integers that are compared with constants have some elements at, just below and just above these.
 ///
@@ -112,6 +114,16 @@ impl Style {
             _ => (Padding::Left, Range::UpTo(1.0)),
         };
         Self { padding, range }
+    }
+
+    /// Returns the style with floats whose magnitudes suit the types in which the models compute.
+    fn within(self, special: &Special) -> Self {
+        let range = match self.range {
+            Range::Small if !special.may_be_small => Range::UpTo(1.0),
+            Range::UpTo(_) | Range::Outlier if self.is_extreme() && !special.may_be_large => Range::Halves,
+            range => range,
+        };
+        Self { range, ..self }
     }
 
     /// Returns whether floats are so large or small that f32 may overflow or lose all precision.
@@ -200,7 +212,7 @@ fn make(
     })?;
 
     let mut random = Random::new(seed, &port.name);
-    let style = Style::of(seed);
+    let style = Style::of(seed).within(special);
     let uses = uses(graphs, port);
     let is_bool = ty.element == ElementType::Bool;
     let is_bias = uses.masking == Masking::Added && !is_named_mask(port) && seed.is_multiple_of(2);

@@ -2,14 +2,19 @@
 
 use crate::file::ModelFile;
 use crate::tables::{Rows, differing_rows};
+use crate::tolerance::computes_narrowly;
 use crate::uses::Graphs;
 use std::collections::BTreeMap;
 
-/// Numbers that the elements of inputs must have in some runs, by the name of the input.
+/// Numbers that the elements of inputs must have in some runs, by the name of the input, and the magnitudes of floats.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Special {
     rows: Rows,
     thresholds: BTreeMap<String, Vec<f64>>,
+    /// Whether floats may be so small that their products have few digits in `f16` and `bf16`: neither model computes in them.
+    pub(crate) may_be_small: bool,
+    /// Whether floats may be so large that their products exceed `f16`: the first model does not compute in it or `bf16`.
+    pub(crate) may_be_large: bool,
 }
 
 impl Special {
@@ -27,7 +32,10 @@ impl Special {
             numbers.sort_by(f64::total_cmp);
             numbers.dedup();
         }
-        Self { rows: b.map(|b| differing_rows(a, b)).unwrap_or_default(), thresholds }
+        let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
+        let may_be_large = !computes_narrowly(a);
+        let may_be_small = may_be_large && !b.is_some_and(computes_narrowly);
+        Self { rows, thresholds, may_be_small, may_be_large }
     }
 
     /// Returns the elements that look up rows in which tables differ.

@@ -70,6 +70,7 @@ pub(super) fn read<'a>(
     check_output_names(&proto, around.body, context)?;
     let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
     let graph = Graph::new(proto.name.take().unwrap_or_default());
+    let is_body = around.body;
     let mut reader = Reader {
         graph,
         values: HashMap::default(),
@@ -91,7 +92,8 @@ pub(super) fn read<'a>(
         let known = &reader.graph.fact(value).ty;
         match reader.declared.get(name).map(|declared| declared.ty.clone()).filter(|ty| *ty != ValueType::Unknown) {
             Some(ty) if !known.contradicts(&ty) => reader.graph.declared_output(name, value, ty),
-            // A difference was reported at the value's node.
+            // Different sizes were reported at the value's node; but callers rely on the rank.
+            Some(ty) if !is_body && !is_of_rank_of(known, &ty) => return Err(contradiction(name, None, &ty, known)),
             _ => reader.graph.output(name, value),
         }
     }
@@ -156,6 +158,15 @@ fn drop_unread_masks(proto: &mut GraphProto, scope: Scope<'_>) {
             node.output.truncate(1);
         }
     }
+}
+
+/// Whether two tensor types may have the same rank.
+fn is_of_rank_of(a: &ValueType, b: &ValueType) -> bool {
+    let rank = |ty: &ValueType| match ty {
+        ValueType::Tensor(tensor) | ValueType::SparseTensor(tensor) => tensor.shape.as_ref().map(|shape| shape.len()),
+        _ => None,
+    };
+    rank(a).zip(rank(b)).is_none_or(|(a, b)| a == b)
 }
 
 /// The type and metadata that a file declares for a value.

@@ -184,6 +184,10 @@ fn nodes() {
     check(|graph| graph.node[0].input.push("x".to_owned()), "node \"y\" (Neg): neg: it takes 1 operand, but has 2");
     check(|graph| graph.node[0].op_type = text("Concat"), "node \"y\" (Concat): the attribute `axis` is missing");
     check(
+        |graph| graph.output = vec![typed("y", 1, &[Some(2), Some(3)])],
+        "value \"y\": it is declared f32[2, 3], but inferred as f32[2]",
+    );
+    check(
         |graph| graph.output = vec![typed("y", 7, &[None])],
         "node \"y\" (Neg): its result \"y\" is declared i64[n], but inferred as f32[2]",
     );
