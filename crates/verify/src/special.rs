@@ -1,8 +1,9 @@
 //! What the inputs of two models must contain to show their differences.
 
+use crate::Runtime;
 use crate::file::ModelFile;
 use crate::tables::{Rows, differing_rows};
-use crate::tolerance::computes_narrowly;
+use crate::tolerance::Arithmetic;
 use crate::uses::Graphs;
 use std::collections::BTreeMap;
 
@@ -11,9 +12,9 @@ use std::collections::BTreeMap;
 pub(crate) struct Special {
     rows: Rows,
     thresholds: BTreeMap<String, Vec<f64>>,
-    /// Whether floats may be so small that their products have few digits in `f16` and `bf16`: neither model computes in them.
+    /// Whether floats may be so small that narrow and quantized products have few digits: neither model computes so.
     pub(crate) may_be_small: bool,
-    /// Whether floats may be so large that their products exceed `f16`: the first model does not compute in it or `bf16`.
+    /// Whether floats may be so large that narrow products overflow: the first model does not compute so.
     pub(crate) may_be_large: bool,
 }
 
@@ -33,8 +34,9 @@ impl Special {
             numbers.dedup();
         }
         let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
-        let may_be_large = !computes_narrowly(a);
-        let may_be_small = may_be_large && !b.is_some_and(computes_narrowly);
+        let is_narrow = |model: &ModelFile| Arithmetic::of(model, &Runtime::Tract).is_narrow();
+        let may_be_large = !is_narrow(a);
+        let may_be_small = may_be_large && !b.is_some_and(is_narrow);
         Self { rows, thresholds, may_be_small, may_be_large }
     }
 

@@ -129,12 +129,6 @@ impl Arithmetic {
     }
 }
 
-/// Returns whether the model computes in `f16` or `bf16`, as [`Arithmetic::of`] finds.
-pub(crate) fn computes_narrowly(model: &ModelFile) -> bool {
-    let floats = computed(model, &nodes(model));
-    TOLERANCES.iter().any(|(element, _)| floats.contains(element))
-}
-
 /// Returns whether MatMulNBits quantizes the activations to int8 in ONNX Runtime: only its accuracy level 4 does.
 fn quantizes_activations(node: &NodeProto) -> bool {
     node.op_type == "MatMulNBits" && int(node, "accuracy_level") == Some(4)

@@ -1,6 +1,6 @@
-//! Activations that tract computes as infinite for large operands, and sums with 0.
+//! Activations that tract computes as infinite for large operands.
 
-use super::{Form, Types, operand};
+use super::{Form, operand};
 use tract_onnx::pb::NodeProto;
 
 /// Softplus -> `max(x, 0) + log(exp(-|x|) + 1)`, which does not overflow.
@@ -31,17 +31,4 @@ fn add_softplus(form: &mut Form<'_>, x: &str) -> String {
     let log = form.add("Log", &[&more]);
     let positive = form.add("Relu", &[x]);
     form.add("Add", &[&positive, &log])
-}
-
-/// `x + 0` -> `x`, except that -0 becomes 0: tract keeps its sign.
-pub(super) fn plus_zero(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
-    let (a, b) = (operand(node, 0)?, operand(node, 1)?);
-    let (x, zero) = if types.is_zero(b) { (a, b) } else { (b, a) };
-    if !types.is_zero(zero) || types.is_zero(x) {
-        return None;
-    }
-    let mut form = Form::new(node);
-    let is_zero = form.add("Equal", &[x, zero]);
-    let result = form.add("Where", &[&is_zero, zero, x]);
-    Some(form.finish(&[(0, &result)]))
 }
