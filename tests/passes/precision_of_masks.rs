@@ -352,7 +352,7 @@ const HEADS: &str = "%near = tanh %x : f32[b, 2, s, 4]
 
 /// Masks of which an input may make a row that hides all keys: the sum of scores and the mask stays in `f32`, or the rows
 /// of an attention's mask are shifted. In the last cases, no row can be hidden, or a hidden row is the same in each type.
-const HIDDEN_BY_INPUTS: [(&str, &str); 19] = [
+const HIDDEN_BY_INPUTS: [(&str, &str); 20] = [
     (
         "input_hides_a_row_by_ten_thousand",
         "#heads
@@ -519,6 +519,24 @@ const HIDDEN_BY_INPUTS: [(&str, &str); 19] = [
          %mask = where %keep, 0.0, -inf : f32[b, 1, s, s]
          %masked = add %ahead, %mask : f32[b, 2, s, s]
          %y = softmax %masked {axis = -1} : f32[b, 2, s, s]
+         %fill = constant_of_shape [1] {value = tensor(f32[1] [-inf])} : f32[1]
+         %seen = where %keep, %scores, %fill : f32[b, 2, s, s]
+         %replaced = add %seen, %causal : f32[b, 2, s, s]
+         %v = softmax %replaced {axis = -1} : f32[b, 2, s, s]
+         return %y, %v",
+    ),
+    (
+        "branches_hide_keys",
+        "#heads
+         %mask = if %c {then_branch = graph then(; %k: bool[b, 1, s, s] = %keep) {
+           %m = where %k, 0.0, -3.4028235e38 : f32[b, 1, s, s]
+           return m = %m
+         }, else_branch = graph else(; %k: bool[b, 1, s, s] = %keep) {
+           %n = cast %k {to = f32} : f32[b, 1, s, s]
+           return m = %n
+         }} : f32[b, 1, s, s]
+         %masked = add %scores, %mask : f32[b, 2, s, s]
+         %y = softmax %masked {axis = -1} : f32[b, 2, s, s]
          return %y",
     ),
     (
@@ -550,7 +568,7 @@ fn rows_that_an_input_may_hide() {
             ("%bias", "%bias: f32[b, 2, s, s]"),
         ];
         let is_read =
-            |name: &str| body.split([' ', ',']).any(|word| word == name) && !body.contains(&format!("{name} ="));
+            |name: &str| body.split([' ', ',', ')']).any(|word| word == name) && !body.contains(&format!("{name} ="));
         let inputs: Vec<&str> = inputs.iter().filter(|(name, _)| is_read(name)).map(|(_, input)| *input).collect();
         let original = graph(&inputs.join(", "), &body);
         let converted = check(case, to(ElementType::F16), &original);

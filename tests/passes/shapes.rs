@@ -326,7 +326,9 @@ fn keep_reduced_axes() {
                  %i = reshape %h, [0, 0, 1] : f32[b, q, 1]
                  %j = sub %x, %a : f32[b, q, 32]
                  %k = div %j, %i : f32[b, q, 32]
-                 return %k",
+                 %l = reduce_mean %s, [-1] : f32[b, 4, q, 1]
+                 %n = reduce_mean %s, [3] : f32[b, 4, q, 1]
+                 return %k, %l, %n",
             ),
             (
                 "norm",

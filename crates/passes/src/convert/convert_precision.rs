@@ -256,7 +256,8 @@ impl<'c> Converter<'c> {
         Self { context, plan, several: HashSet::new(), typed: HashMap::new(), shifted: vec![], done }
     }
 
-    fn run(mut self, graph: &mut Graph, outputs: &Outputs) {
+    /// Converts the graph; returns the nodes in `f32` whose results may exceed the range of the narrow type.
+    fn run(mut self, graph: &mut Graph, outputs: &Outputs) -> HashSet<NodeId> {
         let kept = std::mem::take(&mut self.plan.reasons);
         let kept =
             kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
@@ -283,6 +284,7 @@ impl<'c> Converter<'c> {
             }
             declare_computed(graph, at);
         }
+        self.plan.exceeding
     }
 
     /// Finds the tensors that are read in several types, or returned in another type than they are read in.
@@ -434,7 +436,9 @@ impl<'c> Converter<'c> {
         let is_branch = graph.kind(Value { node: id, result: 0 }) == OpKind::If;
         // An If of an older opset does not have results of every type.
         let in_type = vec![Some(self.context.to); graph.node(id).result_count()];
-        let is_free = is_branch && self.context.dialect.allows(graph.node(id).op(), &[], &in_type).is_ok();
+        let is_free = is_branch
+            && !self.plan.kept.contains_key(&id)
+            && self.context.dialect.allows(graph.node(id).op(), &[], &in_type).is_ok();
         let outer = &operands[operands.len().saturating_sub(graph.node(id).op().capture_count())..];
         let mut outer = outer
             .iter()
@@ -444,6 +448,7 @@ impl<'c> Converter<'c> {
         let context = &self.context.of_bodies();
         let done = &mut *self.done;
         let mut types: Vec<Vec<Option<ElementType>>> = vec![];
+        let mut exceeding: Vec<HashSet<NodeId>> = vec![];
         let id = graph.edit_bodies(id, |body| {
             // Captures of one value were unified: the others are not captures any more.
             for capture in body.captures().collect::<Vec<_>>() {
@@ -459,7 +464,7 @@ impl<'c> Converter<'c> {
             let outputs = if is_free { Outputs::Free } else { Outputs::All(ElementType::F32) };
             let known = known.next().unwrap_or_default();
             let plan = Plan::of(body, context, &|capture| known.get(&capture).cloned().flatten());
-            Converter::new(context, plan, &mut *done).run(body, &outputs);
+            exceeding.push(Converter::new(context, plan, &mut *done).run(body, &outputs));
             types.push(body.outputs().iter().map(|output| body.fact(output.value).element()).collect());
         });
         let results: Vec<Value> = graph.results(id).collect();
@@ -483,8 +488,10 @@ impl<'c> Converter<'c> {
         let mut last = id;
         if is_free && types.iter().any(|types| *types != agreed) {
             let outputs = Outputs::Typed(agreed.clone());
+            let mut exceeding = exceeding.into_iter();
             last = graph.edit_bodies(id, |body| {
-                Converter::new(context, Plan::default(), &mut *done).run(body, &outputs);
+                let plan = Plan::of_outputs(exceeding.next().unwrap_or_default());
+                Converter::new(context, plan, &mut *done).run(body, &outputs);
             });
         }
         for (value, element) in graph.results(last).zip(agreed) {

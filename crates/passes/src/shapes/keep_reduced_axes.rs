@@ -4,7 +4,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::chain::{self, Chain};
 use crate::read::sizes::{position, same_shape};
-use crate::rewrite::{become_value, insert};
+use crate::rewrite::{become_value, insert, needs_node_between};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::attribute::Attributes;
 use netwright_ir::op::Class;
@@ -75,6 +75,7 @@ fn merge_reductions() -> Rule {
                 && graph.op(*twin) == graph.op(root)
                 && graph.operand(twin.node, 0) == Some(x)
                 && axes(*twin).as_ref() == Some(&own)
+                && !needs_node_between(graph, root, *twin)
         });
         become_value(graph, root, twin.ok_or(Skip::NoMatch)?, "merged with a reduction along the same axes")
     })

@@ -196,7 +196,7 @@ impl Finder<'_> {
             apart.and_then(|apart| operand(apart, 1)).is_some_and(|most| graph.kind(most) == OpKind::ReduceMax)
         };
         let is_of_inputs = kind != OpKind::Exp || is_written_out();
-        let (mut is_added_to, mut added) = (false, vec![]);
+        let (mut is_added_to, mut is_emptied, mut added) = (false, false, vec![]);
         let mut open: Vec<Value> = graph.operand(id, 0).filter(|_| is_softmax).into_iter().collect();
         while let Some(value) = open.pop() {
             let op = graph.node(value.node).op();
@@ -212,6 +212,8 @@ impl Finder<'_> {
                 scores.clone_from(&others);
             }
             if op.kind() == OpKind::Where {
+                let is_empty = |value: &Value| Numbers::of(graph, *value).most == f64::NEG_INFINITY;
+                is_emptied |= has_scores && others.iter().any(is_empty);
                 // A row of one number gives the mean in every type, unless something is added to the row.
                 let is_fill = |tensor: &Tensor| tensor.count() > 1 || is_added_to && has_scores;
                 others.retain(|value| graph.tensor(*value).is_some_and(is_fill));
@@ -226,9 +228,10 @@ impl Finder<'_> {
             }
             open.extend(scores);
         }
-        // Infinity in one mask may hide the keys that another shows.
+        // Infinity in one mask, or in place of scores, may hide the keys that another mask shows.
         let hides_by_infinity = |mask: &Value| rows.hiding(*mask, axis) == Hiding::ByInfinity;
-        if added.iter().any(hides_by_infinity) && added.iter().any(|mask| rows.may_be_far(*mask)) {
+        let is_emptied = is_emptied || added.iter().any(hides_by_infinity);
+        if is_emptied && added.iter().any(|mask| rows.may_be_far(*mask)) {
             found.extend(added.into_iter().map(|mask| (mask, None)));
         }
         let why = match found.iter().map(|(_, level)| *level).reduce(Option::or) {
@@ -269,7 +272,14 @@ impl Finder<'_> {
         let mut open = vec![mask];
         while let Some(value) = open.pop() {
             let is_own = (value == mask || !self.scores.contains(&value.node)) && !is_narrow(value);
-            if is_own && passes_on(graph.node(value.node).op()) && self.kept.insert(value.node, None).is_none() {
+            let op = graph.node(value.node).op();
+            if !is_own {
+                continue;
+            }
+            // The branches of an If compute the mask for themselves.
+            if op.kind() == OpKind::If {
+                self.kept.insert(value.node, None);
+            } else if passes_on(op) && self.kept.insert(value.node, None).is_none() {
                 open.extend(graph.operands(value.node).into_iter().flatten());
             }
         }

@@ -100,6 +100,11 @@ impl Plan {
         planner.plan
     }
 
+    /// Plans a graph whose outputs alone change their types.
+    pub(super) fn of_outputs(exceeding: HashSet<NodeId>) -> Self {
+        Self { exceeding, ..Self::default() }
+    }
+
     pub(super) fn mode(&self, id: NodeId) -> Option<&Mode> {
         self.modes.get(&id)
     }
