@@ -493,8 +493,11 @@ fn a_finer_quantization_is_advised() {
     let tensors = "`--quantize-tensor 'REGEX=int8'` for the weights that `--explain` lists first";
     for (flags, advised) in [
         (&[".=int4", "--target", "tract"][..], Some(format!("`--asymmetric`, or {tensors}"))),
-        (&[".=int4", "--target", "tract", "--asymmetric"], Some(tensors.to_owned())),
-        (&[".=int4", "--target", "ort"], Some(format!("`--asymmetric`, `--block-size 16`, or {tensors}"))),
+        (&[".=int4", "--target", "tract", "--min-cosine", "0.9999", "--asymmetric"], Some(tensors.to_owned())),
+        (
+            &[".=int4", "--target", "ort", "--min-cosine", "0.9999"],
+            Some(format!("`--asymmetric`, `--block-size 16`, or {tensors}")),
+        ),
         (
             &[".=int4", "--target", "ort", "--block-size", "16", "--min-cosine", "0.9999"],
             Some(format!("`--asymmetric`, or {tensors}")),

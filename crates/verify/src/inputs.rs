@@ -52,8 +52,9 @@ const FILL: f32 = -1e4;
 /// - *Lengths* are `seqlens_k`, `total_sequence_length` and inputs with `length` in their name and at most one axis.
 /// - *Floats* are uniform in [-1, 1] or [-100, 100]; in [-10, 10] with multiples of one half; in [-1, 1] with zeros of
 ///   both signs and multiples of one quarter, or with one element of 1000; or in rows of at most 1e-3 and 1e-6.
-///   In `f16`, `bf16` and quantized integers, products of small floats have few digits, and those of large ones may overflow:
-///   none is small if one of the models computes so, and none is above 10 if the first does.
+///   In `f16`, `bf16` and quantized integers, products of small floats have few digits, and large ones overflow or hide the
+///   others: none is small if one of the models computes so, and none is above 10 if the first does or the second is
+///   quantized.
 ///
 /// Floats and integers that are compared with constants have some elements at, just below and just above these.
 ///

@@ -14,7 +14,8 @@ pub(crate) struct Special {
     thresholds: BTreeMap<String, Vec<f64>>,
     /// Whether floats may be so small that narrow and quantized products have few digits: neither model computes so.
     pub(crate) may_be_small: bool,
-    /// Whether floats may be so large that narrow products overflow: the first model does not compute so.
+    /// Whether floats may be so large that narrow products overflow, or that one hides all others when they are quantized
+    /// together: the first model does not compute so, and the second is not quantized.
     pub(crate) may_be_large: bool,
 }
 
@@ -34,9 +35,10 @@ impl Special {
             numbers.dedup();
         }
         let rows = b.map(|b| differing_rows(a, b)).unwrap_or_default();
-        let is_narrow = |model: &ModelFile| Arithmetic::of(model, &Runtime::Tract).is_narrow();
-        let may_be_large = !is_narrow(a);
-        let may_be_small = may_be_large && !b.is_some_and(is_narrow);
+        let arithmetic = |model: &ModelFile| Arithmetic::of(model, &Runtime::Tract);
+        let (first, second) = (arithmetic(a), b.map(arithmetic).unwrap_or_default());
+        let may_be_large = !first.is_narrow() && !second.is_quantized();
+        let may_be_small = may_be_large && !second.is_narrow();
         Self { rows, thresholds, may_be_small, may_be_large }
     }
 

@@ -125,7 +125,11 @@ impl Arithmetic {
 
     /// Returns whether the model computes in a narrow type, which each runtime does in its own way.
     pub(crate) fn is_narrow(&self) -> bool {
-        TOLERANCES.iter().any(|(element, _)| self.floats.contains(element)) || self.quantization.bits().is_some()
+        TOLERANCES.iter().any(|(element, _)| self.floats.contains(element)) || self.is_quantized()
+    }
+
+    pub(crate) fn is_quantized(&self) -> bool {
+        self.quantization.bits().is_some()
     }
 }
 
