@@ -118,7 +118,7 @@ impl Style {
     }
 
     /// Returns the style with floats whose magnitudes suit the types in which the models compute.
-    fn within(self, special: &Special) -> Self {
+    pub(crate) fn within(self, special: &Special) -> Self {
         let range = match self.range {
             Range::Small if !special.may_be_small => Range::UpTo(1.0),
             Range::UpTo(_) | Range::Outlier if self.is_extreme() && !special.may_be_large => Range::Halves,

@@ -17,8 +17,7 @@ use crate::uses::Graphs;
 use crate::verdict::{Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
-    Array, Comparison, Difference, Options, RoundingEvidence, Runtime, Session, VerifyError, compare, given, inputs,
-    logits,
+    Array, Comparison, Difference, Options, RoundingEvidence, Runtime, Session, VerifyError, compare, given, logits,
     twin::{self, Noise},
 };
 use netwright_ir::{Bindings, ElementType};
@@ -113,7 +112,7 @@ pub(crate) fn judge(
     let second = b.map(|b| Second::new(b, &options.runtime)).transpose()?;
     let (rounded, note) = b.map(|b| float_types(a, b)).unwrap_or_default();
     let mut notes: Vec<String> = note.into_iter().collect();
-    let mut cases = cases(a, &first, options, &mut notes)?;
+    let mut cases = cases(a, special, &first, options, &mut notes)?;
     if matches!(options.runtime, Runtime::Ort(_)) && [Some(a), b].into_iter().flatten().any(ends_without_tokens) {
         let planned = cases.len();
         cases.retain(|case| case.sizes.kind != SizesKind::Empty);
@@ -145,6 +144,7 @@ pub(crate) fn judge(
 /// Plans the runs, and adds notes about them.
 fn cases(
     model: &ModelFile,
+    special: &Special,
     runner: &Runner<'_>,
     options: &Options,
     notes: &mut Vec<String>,
@@ -166,7 +166,7 @@ fn cases(
     for relations in candidates(model, &options.dims) {
         let Ok(mut all) = bindings(&ports, &relations, options.long) else { continue };
         let Some(usual) = all.first() else { continue };
-        let made = inputs(model, &usual.bindings, options.seed)?;
+        let made = inputs_with(model, special, &usual.bindings, options.seed)?;
         match runner.run(&borrowed(&made), &usual.bindings) {
             Ok(_) => {
                 notes.extend(describe(&relations, &options.dims));
@@ -200,11 +200,11 @@ pub(crate) fn first_case(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Case, VerifyError> {
-    let planned = cases(model, runner, options, notes)?.into_iter().next();
+    let special = second.map_or_else(|| Special::new(model, None), |(_, special)| special.clone());
+    let planned = cases(model, &special, runner, options, notes)?.into_iter().next();
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given, .. }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
-    let special = second.map_or_else(|| Special::new(model, None), |(_, special)| special.clone());
     let mut inputs = given.map_or_else(|| inputs_with(model, &special, &bindings, seed), Ok)?;
     if let Some((second, _)) = second {
         round(&mut inputs, &float_types(model, second).0);
@@ -393,7 +393,7 @@ impl Judge<'_> {
         let (graphs, ports) = (Graphs::new(&self.a.graph), self.a.inputs());
         let roles: Vec<Role> = ports.iter().map(|port| role(port, &graphs)).collect();
         let has = |wanted| roles.contains(&wanted);
-        let (style, is_made) = (Style::of(seed), given.is_none());
+        let (style, is_made) = (Style::of(seed).within(self.special), given.is_none());
         let is_extreme =
             is_made && style.is_extreme() && (has(Role::Floats) || has(Role::Integers) && style.is_signed());
         let hides_rows = style.hides_rows() && has(Role::Mask);

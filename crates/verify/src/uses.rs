@@ -1,7 +1,7 @@
 //! Finds how a graph uses its inputs, to generate suitable values.
 
 use crate::elements;
-use crate::file::bodies;
+use crate::file::{attribute, bodies, int};
 use netwright_ir::op::Class;
 use netwright_ir::{ElementType, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,7 +239,7 @@ impl<'m> Graphs<'m> {
                 }
                 continue;
             };
-            let to = node.attribute.iter().find(|attribute| attribute.name == "to").map(|to| to.i);
+            let to = int(node, "to");
             let has_float = to.and_then(ElementType::from_number).is_some_and(ElementType::is_float);
             if has_float || bodies(node).next().is_some() {
                 return true;
@@ -429,12 +429,12 @@ fn keeps(operator: &str) -> bool {
 }
 
 fn permutation(node: &NodeProto) -> Option<&[i64]> {
-    Some(&*node.attribute.iter().find(|attribute| attribute.name == "perm")?.ints)
+    Some(&*attribute(node, "perm")?.ints)
 }
 
 /// Returns the axis in an attribute of a node, 0 by default, of an operand of this rank.
 fn axis(node: &NodeProto, name: &str, rank: usize) -> Option<usize> {
-    let axis = node.attribute.iter().find(|attribute| attribute.name == name).map_or(0, |axis| axis.i);
+    let axis = int(node, name).unwrap_or(0);
     usize::try_from(if axis < 0 { axis + i64::try_from(rank).ok()? } else { axis }).ok()
 }
 
@@ -475,7 +475,7 @@ fn carries(operator: &str, place: usize) -> bool {
 
 /// Returns an attribute of a node that is a float.
 fn float(node: &NodeProto, name: &str) -> Option<f64> {
-    node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.f.into())
+    attribute(node, name).map(|attribute| attribute.f.into())
 }
 
 fn first(node: &NodeProto) -> &str {

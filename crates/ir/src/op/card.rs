@@ -333,12 +333,16 @@ mod tests {
             ("QAttention", "input weight bias input_scale weight_scale mask input_zero_point weight_zero_point past"),
             (
                 "QEmbedLayerNormalization",
-                "ids segments word position segment gamma beta mask word_scale position_scale segment_scale                  gamma_scale beta_scale word_zero_point position_zero_point segment_zero_point gamma_zero_point                  beta_zero_point",
+                "ids segments word position segment gamma beta mask word_scale position_scale segment_scale \
+                 gamma_scale beta_scale word_zero_point position_zero_point segment_zero_point gamma_zero_point \
+                 beta_zero_point",
             ),
             ("QGemm", "A a_scale a_zero_point B b_scale b_zero_point C y_scale y_zero_point"),
             (
                 "QMoE",
-                "input router fc1 fc1_scales fc1_bias fc2 fc2_scales fc2_bias fc3 fc3_scales fc3_bias                  fc1_zero_points fc2_zero_points fc3_zero_points router_weights fc1_global_scale fc2_global_scale                  fc1_act_scale fc2_act_scale fc1_act_block_scale fc2_act_block_scale",
+                "input router fc1 fc1_scales fc1_bias fc2 fc2_scales fc2_bias fc3 fc3_scales fc3_bias \
+                 fc1_zero_points fc2_zero_points fc3_zero_points router_weights fc1_global_scale fc2_global_scale \
+                 fc1_act_scale fc2_act_scale fc1_act_block_scale fc2_act_block_scale",
             ),
             ("QLinearConv", "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B"),
             ("QLinearMatMul", "a a_scale a_zero_point b b_scale b_zero_point y_scale y_zero_point"),
@@ -354,13 +358,15 @@ mod tests {
             ("QLinearSoftmax", "X X_scale x_zero_point y_scale y_zero_point"),
             (
                 "QOrderedAttention",
-                "input scale_input scale_Q scale_K scale_V Q K V scale_Q_weight scale_K_weight scale_V_weight                  Q_bias K_bias V_bias scale_QKT scale_softmax scale_values mask_index past attention_bias",
+                "input scale_input scale_Q scale_K scale_V Q K V scale_Q_weight scale_K_weight scale_V_weight \
+                 Q_bias K_bias V_bias scale_QKT scale_softmax scale_values mask_index past attention_bias",
             ),
             ("QOrderedGelu", "X scale_X scale_Y"),
             ("QOrderedLayerNormalization", "X scale_X gamma B scale_Y"),
             (
                 "QOrderedLongformerAttention",
-                "input scale_input weight scale_weight bias scale_bias scale_qkv mask global_weight                  scale_global_weight global_bias scale_global global scale_output",
+                "input scale_input weight scale_weight bias scale_bias scale_qkv mask global_weight \
+                 scale_global_weight global_bias scale_global global scale_output",
             ),
             ("QOrderedMatMul", "A scale_A B scale_B scale_Y bias C scale_C"),
             ("MatMul", "A B"),

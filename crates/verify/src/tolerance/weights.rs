@@ -3,7 +3,7 @@
 //! Other forms of the same weights, such as DequantizeLinear and MatMulNBits, have the same scales in another order.
 //! Weights that are quantized in other blocks or by another method have other scales, and other codes.
 
-use super::{first_operands, nodes};
+use super::{MAX_MOVES, first_operands, nodes};
 use crate::elements::{element, of_bytes};
 use crate::file::ModelFile;
 use crate::tables::Bytes;
@@ -12,9 +12,6 @@ use netwright_ir::op::computes_with_integers;
 use netwright_ir::{OpKind, fingerprint};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{NodeProto, TensorProto};
-
-/// The number of operators that may stand between a constant and its use.
-const MAX_MOVES: usize = 8;
 
 /// Numbers, with how often each occurs.
 type Counts = BTreeMap<u64, u64>;

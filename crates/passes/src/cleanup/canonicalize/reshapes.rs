@@ -3,7 +3,7 @@
 
 use crate::pattern::op;
 use crate::read::sizes::same_shape;
-use crate::rewrite::{become_op, become_value, insert, number_list};
+use crate::rewrite::{become_op, become_value, first_operands, insert, number_list};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Shape, Tensor, Value};
 
@@ -19,12 +19,10 @@ fn split_after(kind: OpKind) -> Rule {
     let summary = "add(reshape(x), c) -> reshape(add(x, c)), if it splits the last axis of a projection; so for mul";
     Rule::new("split-after", summary, op(kind), |graph, found| {
         let root = found.root();
-        let [Some(a), Some(b)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
+        let [a, b] = first_operands(graph, root)?;
         let (split, c) = if graph.kind(a) == OpKind::Reshape { (a, b) } else { (b, a) };
-        let (x, sizes) = (graph.operand(split.node, 0), graph.operand(split.node, 1));
-        let (&Op::Reshape { allowzero }, Some(x), Some(sizes)) = (graph.op(split), x, sizes) else {
-            return Err(Skip::NoMatch);
-        };
+        let &Op::Reshape { allowzero } = graph.op(split) else { return Err(Skip::NoMatch) };
+        let [x, sizes] = first_operands(graph, split)?;
         let numbers = graph.tensor(c).ok_or(Skip::NoMatch)?.dims().to_vec();
         let (Some([rows @ .., width]), Some([outer @ .., Dim::Known(heads), Dim::Known(size)])) =
             (graph.shape(x), graph.shape(split))
