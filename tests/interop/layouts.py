@@ -30,8 +30,6 @@ BATCH, SOURCE = 2, 7
 VOCABULARY = 1024
 # The names of the tensors with a row for each token.
 TABLES = ("word_embeddings.weight", "embed_tokens.weight", "shared.weight", "lm_head.weight", "proj_out.weight")
-# Seven variants are built and verified.
-judge.MOST_SECONDS = 100
 
 
 def build(program, folder, output, *flags):

@@ -20,8 +20,6 @@ import judge
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FOLDERS = ["tests/interop/models", "tests/interop/user_models", "tests/interop/narrow_models", "fuzz/found"]
 TARGETS = ["onnx", "tract", "ort"]
-# A verification runs a model a dozen times.
-judge.MOST_SECONDS = 100
 # What only loading tells: the rank that the body of a Scan declares, and the operators of a function of the runtime's own.
 KNOWN = {"found/size_in_a_body_is_unknown.onnx", "found/hard_swish_of_f64.onnx for tract"}
 

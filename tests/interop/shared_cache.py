@@ -19,13 +19,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 TOLERANCE = 1e-4
-# A verification runs a model a dozen times.
-judge.MOST_SECONDS = 100
 # A unit in the last place of numbers up to 8.
 NARROW_TOLERANCE = 4e-3
 MAX_LENGTH = 16
-# Verifying takes longer on a busy machine.
-judge.MOST_SECONDS = 100
 MODELS = [
     "gpt2_past.legacy",
     "gpt2_past.dynamo",

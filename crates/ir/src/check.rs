@@ -78,6 +78,7 @@ fn check_graph(graph: &Graph, found: &mut Vec<Violation>) {
         graph.node(id).op().bodies().into_iter().for_each(|body| check_graph(body, found));
         check_node(graph, id, found);
     }
+    check_uses(graph, found);
     if schedule.len() != graph.len() {
         let scheduled: BTreeSet<_> = schedule.into_iter().collect();
         for id in graph.living().filter(|id| !scheduled.contains(id)) {
@@ -112,12 +113,22 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
             }
         }
     }
-    for value in graph.results(id) {
-        let (counted, edges) = (graph.use_count(value), graph.uses_by_edges(value));
-        if counted != edges {
-            let what =
-                format!("the recorded number of uses is {counted}, but {edges} operands and outputs read the value");
-            found.push(violation(7, graph, id, what));
+}
+
+fn check_uses(graph: &Graph, found: &mut Vec<Violation>) {
+    let mut reads: HashMap<Value, usize> = HashMap::default();
+    let operands = graph.living().flat_map(|id| graph.operands(id)).flatten();
+    for value in operands.chain(graph.outputs().iter().map(|output| output.value)) {
+        *reads.entry(value).or_default() += 1;
+    }
+    for id in graph.living() {
+        for value in graph.results(id) {
+            let (counted, read) = (graph.use_count(value), reads.get(&value).copied().unwrap_or_default());
+            if counted != read {
+                let what =
+                    format!("the recorded number of uses is {counted}, but {read} operands and outputs read the value");
+                found.push(violation(7, graph, id, what));
+            }
         }
     }
 }

@@ -15,10 +15,12 @@ use std::sync::{Arc, OnceLock};
 
 mod build;
 mod edit;
+mod outputs;
 mod query;
 mod sweep;
 mod window;
 
+use outputs::Outputs;
 use window::Edit;
 pub use window::{Mark, Window};
 
@@ -213,7 +215,7 @@ pub struct Graph {
     captures: Vec<NodeId>,
     /// Whether this is a body that [`Graph::edit_bodies`] is editing.
     is_body: bool,
-    outputs: Vec<GraphOutput>,
+    outputs: Outputs,
     /// How deeply bodies nest in the graph.
     depth: u32,
     conventions: Conventions,

@@ -150,7 +150,23 @@ fn replacing_twice_and_undoing() {
     assert_eq!(graph.len(), 4, "{graph}");
 }
 
-/// One constant that many nodes read, and a node of many operands: no step may be quadratic.
+/// One constant that many nodes read, a node of many operands, and many outputs: no step may be quadratic.
+#[test]
+fn outputs_follow_their_values() {
+    let mut graph =
+        graph("%a = relu %x : f32[batch, seq, 8]\n %b = exp %x : f32[batch, seq, 8]\n return %a, %b, c = %a");
+    let (a, b) = (value(&graph, "a"), value(&graph, "b"));
+    let outputs = |graph: &Graph| graph.outputs().iter().map(|output| output.value).collect::<Vec<_>>();
+    graph.set_output(0, b);
+    assert_eq!((outputs(&graph), graph.is_output(a)), (vec![b, b, a], true));
+    graph.replace(b, a);
+    assert_eq!((outputs(&graph), graph.is_output(b)), (vec![a, a, a], false));
+    let declared = TensorType::new(ElementType::F32, shape!["batch", "seq", 8]).into();
+    graph.declare_output(a, &declared);
+    assert!(graph.outputs().iter().all(|output| output.declared.as_ref() == Some(&declared)));
+    assert_eq!(violated(&graph), [0; 0]);
+}
+
 #[test]
 fn large_graphs_are_edited_in_linear_time() {
     let mut graph = Graph::new("large");
@@ -160,6 +176,7 @@ fn large_graphs_are_edited_in_linear_time() {
     let mut all = vec![];
     for _ in 0..20_000 {
         at = graph.append("y", Op::Mul, &[at, half]).expect("it multiplies");
+        graph.output(format!("out.{}", all.len()), at);
         all.push(at);
     }
     let joined = graph.append("joined", Op::Concat { axis: 0 }, &all).expect("it joins");

@@ -161,10 +161,8 @@ impl Graph {
 
     /// Makes a value an output of the graph with the type that is declared to the caller.
     pub fn declared_output(&mut self, name: impl Into<Name>, value: Value, declared: ValueType) {
-        self.output(name, value);
-        if let Some(output) = self.outputs.last_mut() {
-            output.declared = Some(declared);
-        }
+        let notes = self.result(self.resolve(value)).notes.clone();
+        self.add_output(GraphOutput { name: name.into(), value, declared: Some(declared), notes });
     }
 
     /// Adds an output with its declared type and its metadata.
@@ -176,8 +174,6 @@ impl Graph {
 
     /// Changes the type that is declared to the caller wherever the value is an output of the graph.
     pub fn declare_output(&mut self, value: Value, declared: &ValueType) {
-        for output in self.outputs.iter_mut().filter(|output| output.value == value) {
-            output.declared = Some(declared.clone());
-        }
+        self.outputs.declare(value, declared);
     }
 }

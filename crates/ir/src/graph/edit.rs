@@ -45,7 +45,7 @@ impl Graph {
             self.dag[new.node.0].notes = notes;
             self.result_mut(new).notes = value_notes;
             self.result_mut(new).declared = declared;
-        } else if self.outputs.iter().any(|output| output.value == old && output.name == self.result(old).name)
+        } else if self.outputs.of(old).any(|output| output.name == self.result(old).name)
             && !self.is_output(new)
             && !self.node(new.node).op.kind().is_source()
         {
@@ -62,11 +62,7 @@ impl Graph {
         self.count_uses(new, i64::from(uses));
         self.forward.insert(old, new);
         self.absorbed.entry(new).or_default().push(old);
-        for output in &mut self.outputs {
-            if output.value == old {
-                output.value = new;
-            }
-        }
+        self.outputs.redirect(old, new);
         self.result_mut(old).uses = 0;
         self.mark_dead(old.node);
     }
@@ -236,8 +232,7 @@ impl Graph {
     /// Makes an output another value, under the same name.
     pub fn set_output(&mut self, at: usize, value: Value) {
         let value = self.resolve(value);
-        let Some(output) = self.outputs.get_mut(at) else { return };
-        let old = std::mem::replace(&mut output.value, value);
+        let Some(old) = self.outputs.set(at, value) else { return };
         self.touch();
         self.count_uses(value, 1);
         self.count_uses(old, -1);

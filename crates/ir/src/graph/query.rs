@@ -169,7 +169,7 @@ impl Graph {
 
     /// Whether a value is an output of the graph.
     pub fn is_output(&self, value: Value) -> bool {
-        self.outputs.iter().any(|output| output.value == value)
+        self.outputs.contains(value)
     }
 
     /// Returns the nodes that read a value, each with the index of the operand, in program order.
@@ -279,10 +279,6 @@ impl Graph {
     /// Whether the node lives: it was neither replaced nor left without readers by a replacement.
     pub fn is_alive(&self, id: NodeId) -> bool {
         self.dag.node_weight(id.0).is_some_and(|node| !node.dead)
-    }
-
-    pub(crate) fn uses_by_edges(&self, value: Value) -> usize {
-        self.users(value).len() + self.outputs.iter().filter(|output| output.value == value).count()
     }
 
     pub(crate) fn living(&self) -> impl Iterator<Item = NodeId> + '_ {
