@@ -112,7 +112,7 @@ fn wrong_rewrites_are_reproduced_by_small_models() {
             let name = pass.name;
             let options = Options::default().with_own(pass);
             let found =
-                reproduce(&model, &options, &culprit(&model, &options)).unwrap_or_else(|e| panic!("{name}: {e}"));
+                reproduce(&model, &options, &culprit(&model, &options), None).unwrap_or_else(|e| panic!("{name}: {e}"));
             let [before, after] = [&found.before, &found.after].map(|side| {
                 let nodes = inventory(side).nodes;
                 assert!((1..=5).contains(&nodes), "{name}: {nodes} nodes:\n{}", side.graph);
@@ -171,7 +171,7 @@ fn dropped_relu(before: &str, pass: Pass) -> (Model, Options, Culprit) {
 fn an_operator_that_was_dropped_is_reproduced() {
     for pass in [drop_relu(), drop_relu_unseen()] {
         let (model, options, culprit) = dropped_relu("neg", pass);
-        let found = reproduce(&model, &options, &culprit).expect("it is reproduced");
+        let found = reproduce(&model, &options, &culprit, None).expect("it is reproduced");
         // Of an input that is an output, a runtime asks for a node between.
         let kinds = [&found.before, &found.after].map(|side| inventory(side).operators.into_keys().collect::<Vec<_>>());
         assert_eq!(kinds, [["Relu"], ["Identity"]], "{}{}", found.before.graph, found.after.graph);
@@ -185,9 +185,9 @@ fn an_operator_that_was_dropped_is_reproduced() {
 #[test]
 fn a_right_rewrite_is_not_reproduced() {
     let (model, options, culprit) = dropped_relu("exp", drop_relu());
-    let found = reproduce(&model, &options, &culprit);
+    let found = reproduce(&model, &options, &culprit, None);
     assert!(matches!(found, Err(reproduce::ReproduceError::Equal)), "{found:?}");
-    let found = reproduce(&model, &options, &Culprit::AfterRewrites);
+    let found = reproduce(&model, &options, &Culprit::AfterRewrites, None);
     assert!(matches!(found, Err(reproduce::ReproduceError::NotARewrite(_))), "{found:?}");
 }
 

@@ -450,7 +450,7 @@ pub(crate) struct Optimize {
     pub(crate) add_kv_cache: bool,
     /// Run the model with these inputs, and keep in f32 what does not stay within half of the range of f16: a safetensors
     /// file, or a folder with one .npy file per input. Requires --dtype f16; values within If, Loop and Scan are not
-    /// measured.
+    /// measured. --verify compares with these inputs too.
     #[arg(help_heading = "Target and types", long, value_name = "FILE|FOLDER")]
     pub(crate) calibrate: Option<PathBuf>,
     /// Run only these passes, in the order of the pipeline, or `none`.

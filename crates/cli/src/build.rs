@@ -6,6 +6,7 @@ use crate::args::{Build, ExternalData, Float, KvCache};
 use crate::failure::{Failure, Misuse};
 use crate::layout::{Client, Companion};
 use crate::output::{Output, in_line, thousands};
+use crate::overflow::{self, Comparing};
 use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
 use crate::spinner::Spinner;
@@ -66,7 +67,10 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     }
     result?;
     let (refused, built): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.left_out.is_some());
-    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))?;
+    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| {
+        let cure = || overflow::cure(verdict, Comparing::Build).filter(|_| args.dtype == Float::F16);
+        verify::judge(verdict, output).map_err(|failure| failure.with_help(cure().as_deref()))
+    })?;
     match refused.len() {
         0 => Ok(()),
         left_out => {

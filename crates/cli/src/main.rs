@@ -17,6 +17,7 @@ mod layout;
 mod model_io;
 mod optimize;
 mod output;
+mod overflow;
 mod overwrite;
 mod quantize;
 mod report;

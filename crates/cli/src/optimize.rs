@@ -12,6 +12,7 @@ use crate::args::{ExternalData, Float, Opset, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
+use crate::overflow::{self, Comparing};
 use crate::overwrite::{Inputs, expect_place, folder_of, same_file, same_place};
 use crate::quantize::{self, Quantized};
 use crate::report;
@@ -156,14 +157,18 @@ impl Done {
         let is_quantized = matches!(verified, Some(Verdict::Differs { min_cosine: Some(_), .. }));
         let differs = matches!(verified, Some(Verdict::Differs { min_cosine: None, .. }));
         let finer = finer.iter().filter(|_| is_quantized).map(|finer| format!("; {finer}")).collect::<String>();
+        let comparing = Comparing::Optimize { is_calibrated: args.calibrate.is_some() };
+        let verdict = verified.as_ref().filter(|_| args.dtype == Some(Float::F16));
+        let cure = verdict.and_then(|verdict| overflow::cure(verdict, comparing));
+        let or_cure = |help| cure.as_deref().or(differs.then_some(help));
         verified.iter().try_for_each(|verdict| verify::judge(verdict, output)).map_err(|failure| {
             match (failure.map(|text| text + &finer), culprit) {
                 (failure @ Failure::Model(_), Some(culprit)) => {
                     let reproducer = reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
                     let help = if reproducer.is_empty() { REPRODUCE } else { EXPECTED };
-                    failure.map(|text| format!("{text}\n  {culprit}{reproducer}")).with_help(differs.then_some(help))
+                    failure.map(|text| format!("{text}\n  {culprit}{reproducer}")).with_help(or_cure(help))
                 }
-                (failure @ Failure::Model(_), None) => failure.with_help(differs.then_some(BISECT)),
+                (failure @ Failure::Model(_), None) => failure.with_help(or_cure(BISECT)),
                 (failure, _) => failure,
             }
         })

@@ -120,7 +120,7 @@ mod tests {
         });
         let options = Options::default().with_own(wrong);
         let events = optimize(&mut model.clone(), &options).expect("it is optimized").applied;
-        netwright::reproduce::reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 })
+        netwright::reproduce::reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 }, None)
             .expect("it is reproduced")
     }
 

@@ -4,6 +4,7 @@ use crate::args::{self, Judging, Verify, bindings};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::Output;
+use crate::overflow::{self, Comparing};
 use crate::overwrite::Inputs;
 use crate::runtimes;
 use crate::suggest;
@@ -72,7 +73,10 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         }
     }
     let is_strict = matches!(verdict, Verdict::Differs { min_cosine: None, .. });
-    let judged = judge(&verdict, output).map_err(|failure| failure.with_help(is_strict.then_some(WHERE_IT_GROWS)));
+    let judged = judge(&verdict, output).map_err(|failure| {
+        let cure = overflow::cure(&verdict, Comparing::Verify { has_inputs: args.inputs.is_some() });
+        failure.with_help(cure.as_deref().or(is_strict.then_some(WHERE_IT_GROWS)))
+    });
     match judged {
         Ok(()) => output.report(&verdict, || text(&verdict, output)),
         // The table is what was requested, whatever the outputs are.

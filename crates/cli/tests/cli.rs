@@ -246,9 +246,10 @@ fn calibration_keeps_in_f32_what_overflows() {
     let mut model = Model::new(parse(text).expect("the text is valid"));
     model.opsets.insert(String::new(), 20);
     onnx::write(&model, at.join("t5.onnx"), &WriteOptions::default()).expect("it is written");
-    for (name, shape) in [("inputs", "(2, 4)"), ("misshapen", "(4, 2)")] {
+    for (name, shape, largest) in [("inputs", "(2, 4)", 2.0), ("large", "(2, 4)", 1000.0), ("misshapen", "(4, 2)", 2.0)]
+    {
         std::fs::create_dir(at.join(name)).expect("a folder");
-        let numbers = [1.0_f32, -0.5, 0.25, 2.0, -1.0, 0.5, -1.5, 1.0].map(f32::to_le_bytes).concat();
+        let numbers = [1.0_f32, -0.5, 0.25, largest, -1.0, 0.5, -1.5, 1.0].map(f32::to_le_bytes).concat();
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
         let length = u16::try_from(header.len()).expect("it is short").to_le_bytes();
         let npy = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &numbers].concat();
@@ -267,6 +268,11 @@ fn calibration_keeps_in_f32_what_overflows() {
     check(at, "not_calibrated", &verify, 1);
     check(at, "calibrate", &with(&["--calibrate", "inputs", "--explain"]), 0);
     check(at, "calibrated", &verify, 0);
+    let verified = |more: &[&'static str]| [&["-q"], &with(&["--verify", "--runtime", "tract"])[..], more].concat();
+    check(at, "overflows_in_f16", &verified(&[]), 1);
+    check(at, "overflows_after_calibration", &verified(&["--calibrate", "inputs"]), 1);
+    check(at, "calibrated_and_verified", &[&verified(&["--calibrate", "large"])[1..], &["--verbose"]].concat(), 0);
+    assert!(netwright(at, &with(&["--calibrate", "inputs"])).status.success());
     let again = ["-q", "optimize", "f16.onnx", "-o", "again.onnx", "--dtype", "f16", "--calibrate", "inputs"];
     assert!(netwright(at, &again).status.success());
     let read = |name: &str| std::fs::read(at.join(name)).expect("it is there");

@@ -3,7 +3,7 @@
 use crate::bisect::Culprit;
 use crate::ir::{Model, Window};
 use crate::passes::{self, Event, Limits, Options, Prover, optimize};
-use crate::verify::Array;
+use crate::verify::{Array, Comparison, Verdict};
 use case::Case;
 
 mod case;
@@ -28,6 +28,24 @@ pub struct Reproducer {
     pub difference: String,
 }
 
+/// How the outputs of two models differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symptom {
+    /// Elements have other values.
+    Values,
+    /// Elements that are finite in the first model are NaN or infinite in the second.
+    NotFinite,
+}
+
+impl Symptom {
+    /// Returns how outputs differ according to a verdict; `None` if it says nothing of them.
+    pub fn of(verdict: &Verdict) -> Option<Self> {
+        let Verdict::Differs { run, .. } = verdict else { return None };
+        let is_lost = run.outputs.iter().any(Comparison::becomes_not_finite);
+        Some(if is_lost { Self::NotFinite } else { Self::Values })
+    }
+}
+
 /// The reason why there is no reproducer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +59,9 @@ pub enum ReproduceError {
     /// Both sides of the rewrite were equal in every run.
     #[error("both sides of the rewrite computed the same in tract for every input that was tried")]
     Equal,
+    /// The sides of the rewrite differ, but not as the models do.
+    #[error("the sides of the rewrite differ in tract, but not as the models do, for every input that was tried")]
+    OtherSymptom,
     /// The sides of the rewrite could not be run.
     #[error("the sides of the rewrite cannot be run in tract by themselves: {0}")]
     NotRun(String),
@@ -48,7 +69,7 @@ pub enum ReproduceError {
 
 /// Returns the smallest model found that shows what the culprit of [`bisect`](crate::bisect::bisect()) changed.
 ///
-/// `options` are those with which the culprit was found. The rewrite runs in tract with its surroundings, for fixed
+/// `options` are those with which the culprit was found, and the parts differ as `symptom` says, if it is known. The rewrite runs in tract with its surroundings, for fixed
 /// sizes and generated inputs, in ever narrower windows while both sides differ. Then outputs that do not matter are
 /// dropped, and values that are equal on both sides become inputs with these values, so the models differ as the
 /// rewritten model does, even if a rule relies on the nodes that compute its operands. The same happens to values that
@@ -70,7 +91,7 @@ pub enum ReproduceError {
 /// });
 /// let options = Options::default().with_own(wrong);
 /// let events = optimize(&mut model.clone(), &options)?.applied;
-/// let reproducer = reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 })?;
+/// let reproducer = reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 }, None)?;
 /// assert!(reproducer.before.graph.to_string().contains("= neg %a"));
 /// assert!(reproducer.after.graph.to_string().contains("= exp %a"));
 /// assert_eq!((reproducer.inputs.len(), reproducer.before_outputs.len()), (1, 1));
@@ -79,20 +100,28 @@ pub enum ReproduceError {
 ///
 /// # Errors
 /// If the culprit is not a rewrite, or tract does not show a difference.
-pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<Reproducer, ReproduceError> {
+pub fn reproduce(
+    model: &Model,
+    options: &Options,
+    culprit: &Culprit,
+    symptom: Option<Symptom>,
+) -> Result<Reproducer, ReproduceError> {
     let Culprit::Rewrites { events, first, .. } = culprit else {
         return Err(ReproduceError::NotARewrite(culprit.clone()));
     };
     let mut found = Err(ReproduceError::Equal);
     if let [event] = &events[..] {
-        found = narrowest(&windows(model, options, *first, event)?);
+        found = narrowest(&windows(model, options, *first, event)?, symptom);
     }
     let case = match found {
         Ok(case) => case,
-        Err(why) => narrowest(&[whole(model, options, *first, events.len())?]).map_err(|other| match (why, other) {
-            (why @ ReproduceError::NotRun(_), _) => why,
-            (_, other) => other,
-        })?,
+        Err(why) => {
+            let whole = whole(model, options, *first, events.len())?;
+            narrowest(&[whole], symptom).map_err(|other| match (why, other) {
+                (why @ ReproduceError::NotRun(_), _) => why,
+                (_, other) => other,
+            })?
+        }
     };
     case.shrunk().into_reproducer()
 }
@@ -118,18 +147,23 @@ fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, pa
     Ok(model)
 }
 
-/// Returns the narrowest window whose sides differ, if they differ in all wider windows that run as well.
+/// Returns the narrowest window whose sides differ as `symptom` says, if they do in all wider windows that run as well.
 ///
 /// A rule may rely on the nodes that compute its operands: then its sides differ in too narrow a window, although the
 /// rewrite is correct.
-fn narrowest(windows: &[Window]) -> Result<Case, ReproduceError> {
-    let (mut found, mut not_run) = (None, None);
+fn narrowest(windows: &[Window], symptom: Option<Symptom>) -> Result<Case, ReproduceError> {
+    let (mut found, mut not_found) = (None, None);
     for window in windows.iter().rev() {
-        match Case::of(window) {
-            Ok(Some(case)) => found = Some(case),
-            Ok(None) => break,
-            Err(why) => _ = not_run.get_or_insert(why),
+        match Case::of(window, symptom) {
+            Ok(case) => found = Some(case),
+            Err(why) => {
+                let is_run = !matches!(why, ReproduceError::NotRun(_));
+                not_found.get_or_insert(why);
+                if is_run {
+                    break;
+                }
+            }
         }
     }
-    found.ok_or_else(|| not_run.map_or(ReproduceError::Equal, ReproduceError::NotRun))
+    found.ok_or_else(|| not_found.unwrap_or(ReproduceError::Equal))
 }

@@ -3,9 +3,11 @@
 use crate::file::{ModelFile, place};
 use crate::interface::with_types_of_values;
 use crate::runner::Runner;
+use crate::tolerance::Criteria;
 use crate::verdict::{Blame, Verdict};
-use crate::{Array, Comparison, Options, Reason, Runtime, compare};
-use netwright_ir::Bindings;
+use crate::{Array, Comparison, Options, Reason, Runtime, Worst, compare};
+use half::f16;
+use netwright_ir::{Bindings, ElementType};
 use std::collections::BTreeSet;
 use tract_onnx::pb::NodeProto;
 
@@ -49,14 +51,15 @@ pub(crate) fn not_finite(
     Some((why, verdict))
 }
 
-/// Finds the first differing value: runs both models again to compute all values that they have in common.
+/// Finds the first value that differs as `outputs` do: runs both models again to compute all values that they have in
+/// common.
 pub(crate) fn blame(
-    a: &ModelFile,
-    b: &ModelFile,
+    (a, b): (&ModelFile, &ModelFile),
     inputs: &[(&str, &Array)],
     bindings: &Bindings,
     options: &Options,
-    tolerance: f64,
+    criteria: &Criteria,
+    outputs: &[Comparison],
 ) -> Option<Box<Blame>> {
     let results = |node: &NodeProto| node.output.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
     let in_a: BTreeSet<String> = a.graph.node.iter().flat_map(results).collect();
@@ -69,11 +72,19 @@ pub(crate) fn blame(
     // Two forms may have other sizes on purpose, as a cache that grows and one that is a buffer.
     let nodes = || a.graph.node.iter().chain(&b.graph.node);
     let is_size = |name: &String| nodes().any(|node| node.op_type == "Shape" && node.output.contains(name));
-    let mut values = compare(&left, &right, tolerance).into_iter();
-    let value = values.find(|value| value.difference.is_some() && !is_size(&value.output))?;
+    let mut values = compare(&left, &right, criteria.tolerance);
+    values.retain(|value| value.difference.is_some() && !is_size(&value.output));
+    // Rounding before a number that leaves its range is not the cause.
+    let is_lost = outputs.iter().any(Comparison::becomes_not_finite);
+    let lost = values.iter().position(|value| is_lost && value.becomes_not_finite());
+    let value = values.into_iter().nth(lost.unwrap_or(0))?;
+    let largest = f16::MAX.to_f64();
+    let is_beyond = |worst: &Worst| worst.a.parse::<f64>().is_ok_and(|a| a.abs() > largest);
+    let is_f16 = criteria.narrow == Some(ElementType::F16);
+    let overflows = is_f16 && value.becomes_not_finite() && value.worst.as_ref().is_some_and(is_beyond);
     let producer = |model: &ModelFile| {
         let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));
         node.map_or_else(String::new, place)
     };
-    Some(Box::new(Blame { node: producer(b), instead_of: producer(a), value }))
+    Some(Box::new(Blame { node: producer(b), instead_of: producer(a), value, overflows }))
 }

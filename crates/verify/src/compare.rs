@@ -315,6 +315,14 @@ impl Comparison {
         (differ, worst.map(|(place, error)| (place, Some(error).filter(|error| error.is_finite()))))
     }
 
+    /// Returns whether the worst element is finite in the first model, and NaN or infinite in the second: a number left the
+    /// range of its type.
+    pub fn becomes_not_finite(&self) -> bool {
+        let is_finite = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+        self.difference.is_some()
+            && self.worst.as_ref().is_some_and(|worst| is_finite(&worst.a) && !is_finite(&worst.b))
+    }
+
     /// Adds how well the predictions agree, if the output has logits.
     pub(crate) fn predict(&mut self, a: &Array, b: &Array, vocabulary: Option<u64>) {
         if a.shape() == b.shape() && logits::is_logits(&self.output, a, vocabulary) {

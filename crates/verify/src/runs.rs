@@ -340,7 +340,8 @@ impl Judge<'_> {
                 }
             }
             if outputs.iter().any(|output| output.difference.is_some()) {
-                let blame = || blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options, tolerance);
+                let models = (self.a, second.model);
+                let blame = || blame(models, &case.borrowed(), &case.bindings, self.options, &self.criteria, &outputs);
                 let has_blame = min_cosine.is_none() && !self.options.by_layer;
                 let blame = if has_blame { blame() } else { None };
                 let (run, notes) = (case.run(outputs), self.notes);

@@ -2,6 +2,7 @@
 
 use crate::layers::write_table;
 use crate::{Comparison, Layer, Reason, gate};
+use half::f16;
 use netwright_files::Code;
 use netwright_ir::ElementType;
 use schemars::JsonSchema;
@@ -185,6 +186,9 @@ pub struct Blame {
     pub instead_of: String,
     /// The comparison of the two values.
     pub value: Comparison,
+    /// Whether they differ because the first model's is beyond the range of f16.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overflows: bool,
 }
 
 impl Verdict {
@@ -213,7 +217,7 @@ impl Verdict {
     }
 
     /// Adds a note before the others, if there is one and the verdict has notes.
-    pub(crate) fn noted(mut self, note: Option<String>) -> Self {
+    pub fn noted(mut self, note: impl Into<Option<String>>) -> Self {
         use Verdict::{ByLayer, Close, Differs, Equal, Ranges, Runs};
         if let Runs { notes, .. }
         | Equal { notes, .. }
@@ -222,7 +226,7 @@ impl Verdict {
         | ByLayer { notes, .. }
         | Ranges { notes, .. } = &mut self
         {
-            notes.splice(0..0, note);
+            notes.splice(0..0, note.into());
         }
         self
     }
@@ -230,7 +234,7 @@ impl Verdict {
     /// Adds the verdict of a further judge to one that is fine, and returns the verdict of both.
     ///
     /// A model that the further judge cannot judge is noted. Any other verdict that is not fine is the verdict of both.
-    pub(crate) fn and(mut self, other: Verdict) -> Verdict {
+    pub fn and(mut self, other: Verdict) -> Verdict {
         let (Verdict::Runs { also, notes, .. }
         | Verdict::Equal { also, notes, .. }
         | Verdict::Close { also, notes, .. }
@@ -339,7 +343,7 @@ impl fmt::Display for Verdict {
                 }
                 write_run(f, run)?;
                 if let Some(blame) = blame {
-                    let Blame { node, instead_of, value } = &**blame;
+                    let Blame { node, instead_of, value, overflows } = &**blame;
                     write!(f, "\n  first at {node}")?;
                     if node != instead_of {
                         write!(f, ", where the first model has {instead_of}")?;
@@ -349,6 +353,9 @@ impl fmt::Display for Verdict {
                         (Some(worst), _) => write!(f, " differs most at {worst}")?,
                         (None, Some(difference)) => write!(f, " {difference}")?,
                         (None, None) => {}
+                    }
+                    if *overflows {
+                        write!(f, ", because the largest number of f16 is {}", f16::MAX)?;
                     }
                 }
                 write_rest(f, notes, &[])

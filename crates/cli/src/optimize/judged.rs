@@ -10,9 +10,15 @@ use netwright::bisect::{Culprit, bisect};
 use netwright::ir::Model;
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes;
-use netwright::reproduce::ReproduceError;
+use netwright::reproduce::{ReproduceError, Symptom};
 use netwright::verify::Verdict;
 use std::path::Path;
+
+/// Notes about runs with the inputs of `--calibrate`.
+const OWN: &str = "with the inputs of --calibrate";
+const OWN_DIFFER: &str = "these are the inputs of --calibrate";
+const OWN_AGREE: &str = "with the inputs of --calibrate, the models agree";
+const NOT_IN_STEPS: &str = "the inputs of --calibrate are not verified: the KV cache has another form";
 
 /// The verdict on the result. If it differs, also the rewrite that changed it, and what is printed about a reproducer.
 #[derive(Default)]
@@ -32,9 +38,10 @@ pub(super) fn judged(
     comparison: &netwright::verify::Options,
     output: Output,
 ) -> Result<Judged, Failure> {
-    let verdict = if changes_cache(args) {
-        steps::judged(&original(args, job, output)?, model, comparison, output)?
-    } else {
+    let compare = |comparison: &netwright::verify::Options| {
+        if changes_cache(args) {
+            return steps::judged(&original(args, job, output)?, model, comparison, output);
+        }
         let mut verdict = verify::judged(&job.model, path, comparison, output)?;
         // Nobody can open a file that is removed.
         if let (None, Some(path), Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. }) =
@@ -43,13 +50,29 @@ pub(super) fn judged(
         {
             "the optimized model".clone_into(file);
         }
-        verdict
+        Ok::<_, Failure>(verdict)
     };
+    let mut comparison = comparison.clone();
+    let mut verdict = compare(&comparison)?;
+    if let Some(inputs) = &args.calibrate {
+        let with_inputs = comparison.clone().with_inputs(inputs);
+        let own = if changes_cache(args) { None } else { Some(compare(&with_inputs)?) };
+        verdict = match own {
+            None => verdict.noted(NOT_IN_STEPS.to_owned()),
+            Some(own) if verify::is_right(&own) == Some(false) => {
+                comparison = with_inputs;
+                own.noted(OWN_DIFFER.to_owned())
+            }
+            Some(own) if own.is_fine() && !verdict.is_fine() => verdict.noted(OWN_AGREE.to_owned()),
+            Some(own) => verdict.and(own.noted(OWN.to_owned())),
+        };
+    }
     let mut judged = Judged::default();
     if verify::is_right(&verdict) == Some(false) && !args.no_bisect {
-        let culprit = culprit(args, job, options, comparison, output)?;
+        let culprit = culprit(args, job, options, &comparison, output)?;
         if let Some(folder) = &args.reproduce {
-            judged.reproducer = Some(reproducer(args, job, options, &culprit, folder, output)?);
+            let symptom = Symptom::of(&verdict);
+            judged.reproducer = Some(reproducer((args, job), options, &culprit, symptom, folder, output)?);
         }
         judged.culprit = Some(culprit);
     }
@@ -71,15 +94,15 @@ fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure
 
 /// Writes the smallest model that shows the difference, and returns the text to print.
 fn reproducer(
-    args: &Optimize,
-    job: &Job,
+    (args, job): (&Optimize, &Job),
     options: &passes::Options,
     culprit: &Culprit,
+    symptom: Option<Symptom>,
     folder: &Path,
     output: Output,
 ) -> Result<String, Failure> {
     let _spinner = output.spinner("searching for the smallest model that shows the difference");
-    match netwright::reproduce::reproduce(&original(args, job, output)?, options, culprit) {
+    match netwright::reproduce::reproduce(&original(args, job, output)?, options, culprit, symptom) {
         Ok(reproducer) => reproduce::write(folder, &reproducer),
         Err(ReproduceError::NotARewrite(_)) => {
             Ok("no reproducer is written: only a difference caused by a rewrite has one".to_owned())

@@ -15,6 +15,8 @@ pub(crate) enum Sample {
     Edges,
     /// From -2 to 2; scores and masks have masking values, in partially and fully masked rows.
     Masked,
+    /// From -1000 to 1000, whose squares overflow in f16.
+    Large,
     /// From -2 to 2, with occasional NaN, infinities, and the largest and smallest numbers.
     Special,
 }
@@ -35,6 +37,7 @@ pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), 
         let is_often = random(at + count).is_multiple_of(3);
         match sample {
             Sample::Small => uniform * 5e-4,
+            Sample::Large => uniform * 500.0,
             Sample::Edges if at < row && count > row => 0.0,
             Sample::Edges if is_often => pick(&EDGES, at),
             Sample::Special if is_often => pick(&SPECIAL, at),

@@ -1,7 +1,7 @@
 //! Two graphs that differ for some inputs, and their reduction.
 
 use super::graphs::{Given, as_constant, computed, copied, is_computed, reached, rebuilt, values};
-use super::{ReproduceError, Reproducer};
+use super::{ReproduceError, Reproducer, Symptom};
 use crate::ir::{Graph, Value, Window};
 use crate::prove::{Form, RUNS, Sample, bindings, difference, instance, lowered, made_up, run, session};
 use crate::verify::Array;
@@ -20,6 +20,8 @@ pub(super) struct Case {
 struct Shown {
     before: Vec<(String, Array)>,
     after: Option<Vec<(String, Array)>>,
+    /// How they differ; `None` if the graph after the rewrite fails.
+    symptom: Option<Symptom>,
     difference: String,
 }
 
@@ -30,9 +32,11 @@ type Shared = (Option<Value>, Option<Value>, (String, Array));
 const MAX_TRIES: usize = 64;
 
 impl Case {
-    /// Returns the first run in which the sides of a window differ, or else in which the side after fails.
-    pub(super) fn of(window: &Window) -> Result<Option<Self>, String> {
-        let (mut failing, mut ran, mut not_run) = (None, false, None);
+    /// Returns the first run in which the sides of a window differ as `wanted`. If any difference is, that is one in which
+    /// both sides run, or else one in which the side after fails.
+    pub(super) fn of(window: &Window, wanted: Option<Symptom>) -> Result<Self, ReproduceError> {
+        let (mut failing, mut ran, mut not_run, mut has_other) = (None, false, None, false);
+        let large: &[Sample] = if wanted == Some(Symptom::NotFinite) { &[Sample::Large] } else { &[] };
         for form in [Form::AsItIs, Form::Decomposed] {
             for (sizes, samples) in RUNS {
                 let bindings = bindings(window, sizes);
@@ -45,19 +49,20 @@ impl Case {
                         continue;
                     }
                 };
-                for sample in samples.iter().filter(|sample| **sample != Sample::Special) {
+                for sample in samples.iter().chain(large).filter(|sample| **sample != Sample::Special) {
                     let arrays = inputs.iter().map(|input| made_up(input, *sample));
                     let shown = arrays.collect::<Result<Vec<_>, _>>().and_then(|inputs| {
                         let shown = shown(form, &before, &after, &inputs)?;
                         Ok(shown.map(|shown| (inputs, shown)))
                     });
                     match shown {
+                        Ok(Some((_, shown))) if wanted.is_some() && shown.symptom != wanted => has_other = true,
                         Ok(Some((inputs, shown))) => {
-                            let differs = shown.after.is_some();
+                            let differs = shown.symptom.is_some();
                             let (before, after) = (before.clone(), after.clone());
                             let case = Self { form, before, after, inputs, shown };
                             if differs {
-                                return Ok(Some(case));
+                                return Ok(case);
                             }
                             failing.get_or_insert(case);
                         }
@@ -69,13 +74,14 @@ impl Case {
         }
         match (failing, not_run) {
             // A failure in one form of operators only is a limit of tract.
-            (Some(case), _) if !ran => Ok(Some(case)),
-            (_, Some(why)) if !ran => Err(why),
-            _ => Ok(None),
+            (Some(case), _) if !ran => Ok(case),
+            _ if has_other => Err(ReproduceError::OtherSymptom),
+            (_, Some(why)) if !ran => Err(ReproduceError::NotRun(why)),
+            _ => Err(ReproduceError::Equal),
         }
     }
 
-    /// Returns the case with fewer outputs and nodes that still differs.
+    /// Returns the case with fewer outputs and nodes that still differs in the same way.
     pub(super) fn shrunk(mut self) -> Self {
         let outputs = self.outputs();
         if let Some(smaller) = outputs.iter().find_map(|pair| self.attempt(&[*pair], &[])) {
@@ -200,14 +206,13 @@ impl Case {
         });
         let (before, after) = (before.ok()?, after.ok()?);
         let shown = shown(self.form, &before, &after, &inputs).ok()??;
-        // A failing model does not show the difference of a running one.
-        let is_alike = shown.after.is_some() == self.shown.after.is_some();
-        is_alike.then(|| Self { form: self.form, before, after, inputs, shown })
+        // A failing model does not show the difference of a running one, nor rounding a NaN.
+        (shown.symptom == self.shown.symptom).then(|| Self { form: self.form, before, after, inputs, shown })
     }
 
     pub(super) fn into_reproducer(self) -> Result<Reproducer, ReproduceError> {
         let model = |graph| lowered(graph, self.form).map_err(ReproduceError::NotRun);
-        let Shown { before, after, difference } = self.shown;
+        let Shown { before, after, difference, .. } = self.shown;
         Ok(Reproducer {
             before: model(self.before)?,
             after: model(self.after)?,
@@ -229,12 +234,18 @@ fn shown(form: Form, before: &Graph, after: &Graph, inputs: &[(String, Array)]) 
         Ok(after) => after,
         Err(error) => {
             let difference = format!("it fails where it ran before: {error}");
-            return Ok(Some(Shown { before, after: None, difference }));
+            return Ok(Some(Shown { before, after: None, symptom: None, difference }));
         }
     };
-    let mut pairs = before.iter().zip(&after);
-    let difference = pairs.find_map(|((_, a), (_, b))| difference(a, b, false));
-    Ok(difference.map(|difference| Shown { before, after: Some(after), difference }))
+    let pairs = || before.iter().zip(&after).map(|((_, a), (_, b))| (a, b));
+    let is_lost = |(a, b): &(&Array, &Array)| match (a.any().floats(), b.any().floats()) {
+        (Some(a), Some(b)) => a.iter().zip(&b).any(|(a, b)| a.is_finite() && !b.is_finite()),
+        _ => false,
+    };
+    let lost = pairs().find(is_lost);
+    let symptom = Some(if lost.is_some() { Symptom::NotFinite } else { Symptom::Values });
+    let difference = lost.into_iter().chain(pairs()).find_map(|(a, b)| difference(a, b, false));
+    Ok(difference.map(|difference| Shown { before, after: Some(after), symptom, difference }))
 }
 
 #[cfg(test)]
@@ -242,11 +253,11 @@ mod tests {
     use super::*;
     use crate::ir::parse;
 
-    fn case(before: &str, after: &str) -> Result<Option<Case>, String> {
+    fn case(before: &str, after: &str) -> Result<Case, ReproduceError> {
         let graph = |body: &str| {
             parse(&format!("g(%x: f32[n, 4], %m: f32[n, 1]) {{\n{body}\nreturn %y\n}}")).expect("well-formed")
         };
-        Case::of(&Window { before: graph(before), after: graph(after), can_widen: false })
+        Case::of(&Window { before: graph(before), after: graph(after), can_widen: false }, None)
     }
 
     #[test]
@@ -257,7 +268,7 @@ mod tests {
                      %y = gather %a, %l {{axis = 1}} : f32[n]"
             )
         };
-        let case = case(&side(0), &side(1)).expect("it is run").expect("it fails").shrunk();
+        let case = case(&side(0), &side(1)).expect("it fails").shrunk();
         assert!(case.shown.after.is_none());
         assert!(case.shown.difference.starts_with("it fails where it ran before: "), "{}", case.shown.difference);
         assert!(case.inputs.iter().any(|(name, _)| name == "a"), "{}", case.before);
@@ -270,10 +281,31 @@ mod tests {
         let mask = "%c = neg %m : f32[n, 1]\n%d = exp %c : f32[n, 1]\n%e = sqrt %d : f32[n, 1]";
         let before = format!("{common}\n{mask}\n%f = add %b, %e : f32[n, 4]\n%y = cos %f : f32[n, 4]");
         let after = format!("{common}\n%y = cos %b : f32[n, 4]");
-        let case = case(&before, &after).expect("it is run").expect("it differs").shrunk();
+        let case = case(&before, &after).expect("it differs").shrunk();
         let expected = "reproducer(%b: f32[2, 4], %e: f32[2, 1]) {\n  %f = add %b, %e : f32[2, 4]\n";
         assert!(case.before.to_string().starts_with(expected), "{}", case.before);
         assert_eq!(case.after.schedule().len(), 3, "{}", case.after);
+    }
+
+    /// The first side is rounded in f16 for all inputs, and overflows for large ones.
+    #[test]
+    fn the_case_differs_as_the_models_do() {
+        let square = "%b = mul %a, %a : f32[n, 4]\n%y = neg %b : f32[n, 4]";
+        let before = format!("%a = mul %x, 1.0 : f32[n, 4]\n{square}");
+        let narrow =
+            "%h = cast %x {to = f16} : f16[n, 4]\n%i = mul %h, %h : f16[n, 4]\n%b = cast %i {to = f32} : f32[n, 4]";
+        let after = format!("{narrow}\n%y = neg %b : f32[n, 4]");
+        let graph = |body: &str| {
+            parse(&format!("g(%x: f32[n, 4], %m: f32[n, 1]) {{\n{body}\nreturn %y\n}}")).expect("well-formed")
+        };
+        let window = Window { before: graph(&before), after: graph(&after), can_widen: false };
+        for symptom in [Symptom::Values, Symptom::NotFinite] {
+            let case = Case::of(&window, Some(symptom)).expect("it differs").shrunk();
+            assert_eq!(case.shown.symptom, Some(symptom), "{}", case.shown.difference);
+        }
+        let window = Window { after: graph(&before.replace("1.0", "1.5")), ..window };
+        let other = Case::of(&window, Some(Symptom::NotFinite)).err();
+        assert!(matches!(other, Some(ReproduceError::OtherSymptom)), "{other:?}");
     }
 
     #[test]
@@ -281,7 +313,7 @@ mod tests {
         let sides = ["%y = sin %x : f32[n, 4]", "%y = \"my.domain::Twist@1\" %x : f32[n, 4]"];
         for after in sides {
             let why = case(sides[1], after).err().expect("tract does not know the operator");
-            assert!(why.contains("my.domain"), "{why}");
+            assert!(why.to_string().contains("my.domain"), "{why}");
         }
     }
 }
