@@ -175,7 +175,7 @@ pub(crate) struct Build {
     /// Ignore tensors that the model does not use, such as those of another head.
     #[arg(long)]
     pub(crate) allow_unused: bool,
-    /// Ignore this unsupported option of config.json; may be given several times.
+    /// Ignore this unsupported option of config.json or of a module's configuration; may be given several times.
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
     /// Merge this PEFT adapter into the weights: a folder with adapter_config.json and adapter_model.safetensors.

@@ -127,6 +127,9 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
     }
     warn_of_own_classes(&model, output)?;
+    for phrase in model.left_to_callers.iter().filter(|_| args.client != Some(Client::SentenceTransformers)) {
+        output.warn(&format!("sentence-transformers {phrase}; the model does not, so do it yourself"))?;
+    }
     // What the result is compared with: floats, if weights keep their codes.
     let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
     let floats = (judging.is_some() && keeps_codes).then(|| open_folder(args, true)).transpose().map_err(failed)?;
@@ -373,8 +376,8 @@ pub(crate) fn warn_of_own_classes(model: &Pretrained, output: Output) -> Result<
         return Ok(());
     }
     output.warn(&format!(
-        "auto_map in config.json names code that is published with the model, which is not read: {}; the model is built as \
-         transformers computes its model type, so compare its results if that code computes something else",
+        "code that is published with the model is not read: {}; the model is built as transformers computes its model type, \
+         so compare its results if that code computes something else",
         model.own_classes.join(", ")
     ))
 }

@@ -138,7 +138,8 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         Client::SentenceTransformers => {
             let modules = modules(Path::new(&args.model))?;
             args.layout.folder = Path::new(transformer(&modules)).join("onnx");
-            args.task = Some(args.task.unwrap_or(Task::FeatureExtraction));
+            // Modules after the Transformer read its states; without them, it has a head of its own.
+            args.task = args.task.or((modules.len() > 1).then_some(Task::FeatureExtraction));
         }
         Client::Genai => {
             args.with_past = true;

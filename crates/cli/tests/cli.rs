@@ -410,7 +410,7 @@ fn code_of_a_model_is_reported() {
             let output = netwright(folder.path(), arguments);
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{stderr}");
-            let own = stderr.lines().find(|line| line.starts_with("warning: auto_map in config.json "));
+            let own = stderr.lines().find(|line| line.starts_with("warning: code that is published with the model "));
             assert_eq!(own.is_some(), warned.is_some(), "{stderr}");
             assert!(warned.is_none_or(|warned| stderr.contains(warned)), "{stderr}");
         }

@@ -5,7 +5,7 @@ use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, why_not};
 use crate::gguf::{self, DerivedFile, Gguf};
 use crate::layers::CacheForm;
 use crate::quantized;
-use crate::sentences::{self, Sentences};
+use crate::sentences;
 use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
@@ -170,6 +170,8 @@ pub struct Pretrained {
     /// The classes of models in the configuration whose code is published with the weights. It is not read: the model is
     /// that of transformers for the model type.
     pub own_classes: Vec<String>,
+    /// What sentence-transformers does before or after the model, each as a phrase that follows its name.
+    pub left_to_callers: Vec<String>,
     /// The folder of the Transformer, if it is within the folder that was opened.
     pub inner: Option<PathBuf>,
     parts: Vec<Part>,
@@ -302,7 +304,8 @@ impl Pretrained {
             (model.stored, model.files) = (stored, files);
             return Ok(model);
         }
-        let sentences = sentences::open(folder);
+        let ignored = &options.ignored_options;
+        let sentences = sentences::open(folder, ignored);
         // The task decides; the modules after the Transformer may be unknown then.
         let is_alone = options.task.is_some_and(|task| task != Task::SentenceSimilarity);
         if !folder.join("config.json").exists() && folder.join(adapter::CONFIGURATION).exists() {
@@ -310,24 +313,31 @@ impl Pretrained {
                        --adapter";
             return Err(OpenError::Beside { path: folder.join(adapter::CONFIGURATION), why: why.to_owned() });
         }
-        let (inner, pooling, more) = match sentences {
-            Ok(Some(Sentences { folder, pooling, weights })) if !is_alone => (folder, Some(pooling), weights),
-            Ok(Some(Sentences { folder, .. })) => (folder, None, BTreeMap::new()),
+        let (inner, modules) = match sentences {
+            Ok(Some(own)) => (own.folder.clone(), Some(own).filter(|_| !is_alone)),
             Err(error) if !is_alone || !folder.join("config.json").exists() => return Err(error),
-            _ => (folder.to_owned(), None, BTreeMap::new()),
+            _ => (folder.to_owned(), None),
         };
+        let pooling = modules.as_ref().and_then(|modules| modules.pooling.as_ref());
+        if folder.join("modules.json").exists() {
+            sentences::arguments(&inner, ignored)?;
+        }
         let settings = Settings::open(inner.join("config.json"))?;
         let mut weights = Weights::open_folder(&inner).or_else(|error| {
             // A configuration that is not supported comes first: no weights would help.
             let options = PretrainedOptions { adapter: None, ..options.clone() };
-            Self::new(&inner, &settings, Weights::Random { seed: 0 }, pooling.as_ref(), &options)?;
+            Self::new(&inner, &settings, Weights::Random { seed: 0 }, pooling, &options)?;
             Err(OpenError::from(error))
         })?;
-        if let Weights::Trained(tensors) = &mut weights {
-            tensors.extend(more);
+        if let (Weights::Trained(tensors), Some(modules)) = (&mut weights, &modules) {
+            tensors.extend(modules.weights.clone());
         }
-        let mut model = Self::new(&inner, &settings, weights, pooling.as_ref(), options)?;
+        let mut model = Self::new(&inner, &settings, weights, pooling, options)?;
         model.inner = (inner != folder).then_some(inner);
+        if let Some(modules) = modules {
+            model.own_classes.extend(modules.own_classes);
+            model.left_to_callers.extend(modules.left_to_callers);
+        }
         Ok(model)
     }
 
@@ -355,6 +365,7 @@ impl Pretrained {
             files: vec![],
             heads: vec![],
             own_classes: vec![],
+            left_to_callers: vec![],
             inner: None,
             parts: vec![Part::Encoder, Part::Decoder],
             declared: vec![],
@@ -407,6 +418,8 @@ impl Pretrained {
             (true, false) => vec![Part::Encoder, Part::Decoder],
             (true, true) => vec![Part::Encoder, Part::Decoder, Part::DecoderWithPast],
         };
+        let scores = Some(task).filter(|task| *task == Task::TextClassification);
+        let scores = scores.and_then(|_| sentences::scored(settings.activation_of_scores()));
         let mut model = Self {
             architecture,
             weights,
@@ -417,6 +430,7 @@ impl Pretrained {
             files: vec![],
             heads: vec![],
             own_classes: settings.own_classes(),
+            left_to_callers: scores.into_iter().collect(),
             inner: None,
             parts,
             declared: vec![],

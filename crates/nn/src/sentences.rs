@@ -6,18 +6,41 @@ use crate::{OpenError, Settings, SettingsError, Weights};
 use netwright_ir::Tensor;
 use netwright_ir::files;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module of a sentence-transformers folder: an entry of `modules.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Entry")]
 #[non_exhaustive]
 pub struct SentenceModule {
     /// The folder of the module in that folder; empty for the folder itself.
     pub path: String,
     /// The class in Python, such as `sentence_transformers.models.Pooling`.
-    #[serde(rename = "type")]
     pub class: String,
+}
+
+/// All keys of an entry of `modules.json`. Those that are not used do not change what a module computes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+    #[serde(rename = "idx")]
+    _index: Option<IgnoredAny>,
+    #[serde(rename = "name")]
+    _name: Option<IgnoredAny>,
+    /// The arguments of `encode` that the module takes.
+    #[serde(rename = "kwargs")]
+    _arguments: Option<IgnoredAny>,
+}
+
+impl From<Entry> for SentenceModule {
+    fn from(Entry { path, class, .. }: Entry) -> Self {
+        Self { path, class }
+    }
 }
 
 impl SentenceModule {
@@ -31,9 +54,14 @@ impl SentenceModule {
 pub(crate) struct Sentences {
     /// The folder of the Transformer.
     pub(crate) folder: PathBuf,
-    pub(crate) pooling: Pooling,
+    /// The modules after the Transformer; a `CrossEncoder` has none.
+    pub(crate) pooling: Option<Pooling>,
     /// The weights of the layers after the pooling.
     pub(crate) weights: BTreeMap<String, Tensor>,
+    /// The classes of modules whose code is published with the weights.
+    pub(crate) own_classes: Vec<String>,
+    /// What sentence-transformers does besides, and the model does not.
+    pub(crate) left_to_callers: Vec<String>,
 }
 
 /// Reads `modules.json` of a folder; `None` if it has none.
@@ -54,29 +82,132 @@ pub fn sentence_modules(folder: impl AsRef<Path>) -> Result<Option<Vec<SentenceM
     }
 }
 
+/// The names that the configuration of the Transformer has, of which the first that exists is read.
+const TRANSFORMER: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// Arguments of `from_pretrained` that say from where, where to and with which code a model is loaded, and not what it
+/// computes.
+const LOADING: [&str; 24] = [
+    "add_pooling_layer",
+    "attn_implementation",
+    "cache_dir",
+    "code_revision",
+    "device",
+    "device_map",
+    "dtype",
+    "export",
+    "file_name",
+    "force_download",
+    "local_files_only",
+    "low_cpu_mem_usage",
+    "max_memory",
+    "offload_buffers",
+    "offload_folder",
+    "offload_state_dict",
+    "provider",
+    "provider_options",
+    "revision",
+    "token",
+    "torch_dtype",
+    "trust_remote_code",
+    "use_auth_token",
+    "use_safetensors",
+];
+
+/// Reads how sentence-transformers loads the Transformer of a folder: `None` if nothing says so.
+///
+/// # Errors
+/// If the Transformer is not loaded as its own configuration and weights define it.
+pub(crate) fn arguments(transformer: &Path, ignored: &[String]) -> Result<Option<Settings>, OpenError> {
+    let Some(path) = TRANSFORMER.iter().map(|name| transformer.join(name)).find(|path| path.exists()) else {
+        return Ok(None);
+    };
+    let settings = Settings::open(path)?.without(ignored);
+    for name in ["config_args", "config_kwargs", "model_args", "model_kwargs"] {
+        let Some(arguments) = settings.section(name)? else { continue };
+        let mut others = arguments.names().filter(|name| !LOADING.contains(name) && arguments.has(name));
+        if let Some(other) = others.next() {
+            let law = format!(
+                "absent, because it changes the model that config.json defines\n  help: write it into config.json if it is an \
+                 option of the model; pass --ignore-option {name}.{other} to build the model without it"
+            );
+            return Err(arguments.wrong(other, law).into());
+        }
+    }
+    Ok(Some(settings))
+}
+
+/// The kinds of folders: the class in Python, the task of its Transformer, and the names of its states there.
+const KINDS: [[&str; 4]; 2] = [
+    ["SentenceTransformer", "feature-extraction", "last_hidden_state", "token_embeddings"],
+    ["CrossEncoder", "sequence-classification", "logits", "scores"],
+];
+
+/// Checks that a Transformer has the task and the states of a kind of folder.
+fn expect_states(settings: &Settings, [_, task, states, output]: [&str; 4]) -> Result<(), SettingsError> {
+    // The first of these concern the tokens, the last does not change results.
+    settings.ignore(&["do_lower_case", "max_seq_length", "processing_kwargs", "processor_kwargs", "tokenizer_args"]);
+    settings.ignore(&["tokenizer_name_or_path", "unpad_inputs"]);
+    settings.must_be("transformer_task", task)?;
+    settings.must_be("module_output_name", output)?;
+    let modalities = settings.section("modality_config")?;
+    for modality in modalities.as_ref().map_or(Ok(vec![]), Settings::sections)? {
+        modality.ignore(&["format"]);
+        modality.must_be("method", "forward")?;
+        modality.must_be("method_output_name", states)?;
+    }
+    settings.finish()
+}
+
 /// Reads the modules of a folder, if it is one of sentence-transformers.
-pub(crate) fn open(folder: &Path) -> Result<Option<Sentences>, OpenError> {
+pub(crate) fn open(folder: &Path, ignored: &[String]) -> Result<Option<Sentences>, OpenError> {
     let Some(modules) = sentence_modules(folder)? else { return Ok(None) };
-    let beside = |why: String| OpenError::Beside { path: folder.join("modules.json"), why };
+    let path = folder.join("modules.json");
+    let beside = |why: String| OpenError::Beside { path: path.clone(), why };
+    let whole = folder.join("config_sentence_transformers.json");
+    let whole = if whole.exists() { Settings::open(whole)? } else { Settings::parse(&path, "{}")? }.without(ignored);
+    let class = whole.word("model_type")?;
+    let kind = KINDS.into_iter().find(|kind| kind[0] == class.unwrap_or(KINDS[0][0]));
+    let kind = kind.ok_or_else(|| whole.wrong("model_type", "SentenceTransformer or CrossEncoder"))?;
+    let is_reranker = kind == KINDS[1];
     let mut transformer = None;
     let mut pooling: Option<Pooling> = None;
     let mut weights = BTreeMap::new();
+    let own_classes = modules.iter().map(|module| module.class.clone());
+    let own_classes = own_classes.filter(|class| !class.starts_with("sentence_transformers.")).collect();
     for own in modules {
         let SentenceModule { path: place, class } = &own;
         let module = folder.join(place);
-        let config = || Settings::open(module.join("config.json"));
+        let config = || Ok::<_, SettingsError>(Settings::open(module.join("config.json"))?.without(ignored));
         let layer = match (own.kind(), &pooling) {
             ("Transformer", None) if transformer.is_none() => {
+                if let Some(settings) = arguments(&module, ignored)? {
+                    expect_states(&settings, kind)?;
+                }
                 transformer = Some(module);
                 continue;
             }
-            ("Pooling", None) if transformer.is_some() => {
+            ("Pooling", None) if transformer.is_some() && !is_reranker => {
                 pooling = Some(Pooling { modes: modes(&config()?)?, layers: vec![] });
                 continue;
             }
             ("Normalize", Some(_)) => SentenceLayer::Normalize,
             ("Dense", Some(_)) => dense(&config()?, place)?,
             ("LayerNorm", Some(_)) => norm(&config()?, place)?,
+            _ if is_reranker => {
+                return Err(beside(format!(
+                    "the module {class} is not supported here; a CrossEncoder must be one Transformer\n  help: pass --task \
+                     to build the Transformer alone, such as --task text-generation"
+                )));
+            }
             _ => {
                 return Err(beside(format!(
                     "the module {class} is not supported here; expected Transformer, then Pooling, then any of Dense, \
@@ -93,10 +224,42 @@ pub(crate) fn open(folder: &Path) -> Result<Option<Sentences>, OpenError> {
             pooling.layers.push(layer);
         }
     }
+    let left_to_callers = after(&whole, &mut pooling)?;
     match (transformer, pooling) {
-        (Some(folder), Some(pooling)) => Ok(Some(Sentences { folder, pooling, weights })),
+        (Some(folder), pooling) if pooling.is_some() || is_reranker => {
+            Ok(Some(Sentences { folder, pooling, weights, own_classes, left_to_callers }))
+        }
         _ => Err(beside("it has no Transformer followed by a Pooling".to_owned())),
     }
+}
+
+/// Reads what `config_sentence_transformers.json` says about texts and results: adds to the pooling what follows it, and
+/// returns what is left to callers.
+fn after(settings: &Settings, pooling: &mut Option<Pooling>) -> Result<Vec<String>, SettingsError> {
+    settings.ignore(&["__version__", "similarity_fn_name"]);
+    let mut left = vec![];
+    let default = settings.word("default_prompt_name")?;
+    if let (Some(name), Some(prompts)) = (default, settings.section("prompts")?) {
+        prompts.ignore(&prompts.names().collect::<Vec<_>>());
+        let prompt = prompts.word(name)?.filter(|prompt| !prompt.is_empty());
+        left.extend(
+            prompt.map(|prompt| format!("writes the prompt {prompt:?} before every text (default_prompt_name)")),
+        );
+    }
+    if let Some(pooling) = pooling {
+        if let Some(width) = settings.optional_size("truncate_dim")? {
+            pooling.layers.push(SentenceLayer::Truncate(width));
+        }
+    } else {
+        left.extend(scored(settings.word("activation_fn")?));
+    }
+    settings.finish()?;
+    Ok(left)
+}
+
+/// Returns what a `CrossEncoder` does with logits, if it is anything.
+pub(crate) fn scored(activation: Option<&str>) -> Option<String> {
+    activation.filter(|name| !name.ends_with(".Identity")).map(|name| format!("applies {name} to the logits"))
 }
 
 /// The poolings by flag and by name, in the order in which their vectors are concatenated.
@@ -109,27 +272,33 @@ const MODES: [(&str, &str, PoolingMode); 6] = [
     ("pooling_mode_lasttoken", "lasttoken", PoolingMode::Last),
 ];
 
-/// Returns the modes of `1_Pooling/config.json`.
+/// Returns the modes of `1_Pooling/config.json`, in the order of their vectors.
 fn modes(settings: &Settings) -> Result<Vec<PoolingMode>, SettingsError> {
     settings.ignore(&["word_embedding_dimension", "embedding_dimension"]);
-    // Without a prompt, all tokens belong to the text.
-    settings.flag("include_prompt", true)?;
-    let word = settings.word("pooling_mode")?;
+    if !settings.flag("include_prompt", true)? {
+        let law = "true, because the model cannot tell the tokens of a prompt from those of the text\n  help: pass \
+                   --ignore-option include_prompt if texts have no prompt";
+        return Err(settings.wrong("include_prompt", law));
+    }
+    let names = settings.word_or_words("pooling_mode")?;
+    // The names replace the flags.
     let mut modes = vec![];
-    for (option, name, mode) in MODES {
-        if settings.flag(option, false)? || word == Some(name) {
+    for (option, _, mode) in MODES {
+        if settings.flag(option, false)? && names.is_none() {
             modes.push(mode);
         }
     }
-    settings.finish()?;
-    let names = || MODES.map(|(_, name, _)| name).join(", ");
-    match word {
-        _ if modes.is_empty() && word.is_none() => {
-            Err(settings.wrong("pooling_mode_mean_tokens", "true, or another mode"))
-        }
-        Some(_) if modes.is_empty() => Err(settings.wrong("pooling_mode", format!("one of {}", names()))),
-        _ => Ok(modes),
+    for name in names.iter().flatten() {
+        let mode = MODES.iter().find(|(_, own, _)| own == name);
+        let law = || format!("one of {}, or a list of them", MODES.map(|(_, name, _)| name).join(", "));
+        modes.push(mode.ok_or_else(|| settings.wrong("pooling_mode", law()))?.2);
     }
+    settings.finish()?;
+    if modes.is_empty() {
+        let option = if names.is_some() { "pooling_mode" } else { "pooling_mode_mean_tokens" };
+        return Err(settings.wrong(option, if names.is_some() { "a mode or several" } else { "true, or another mode" }));
+    }
+    Ok(modes)
 }
 
 /// Returns the layer of `2_Dense/config.json`.

@@ -75,11 +75,12 @@ pub enum SettingsError {
     },
     /// Options are not supported.
     #[error(
-        "{path}: the option{} {} {} not supported for the model type `{model_type}`\n  help: to ignore an \
+        "{path}: the option{} {} {} not supported{}\n  help: to ignore an \
          option that does not change what the model computes, pass --ignore-option NAME to `netwright build`",
         if options.len() == 1 { "" } else { "s" },
         options.iter().map(|(name, value)| format!("`{name}` ({value})")).collect::<Vec<_>>().join(", "),
         if options.len() == 1 { "is" } else { "are" },
+        if model_type.is_empty() { String::new() } else { format!(" for the model type `{model_type}`") },
     )]
     Unknown {
         /// The file.
@@ -255,6 +256,12 @@ impl Settings {
         let map = self.options.get("auto_map").and_then(Value::as_object);
         let models = map.into_iter().flatten().filter(|(name, _)| name.starts_with("AutoModel"));
         models.map(|(_, class)| class.as_str().map_or_else(|| class.to_string(), ToOwned::to_owned)).collect()
+    }
+
+    /// Returns the name of the function that a `CrossEncoder` of sentence-transformers applies to logits.
+    pub(crate) fn activation_of_scores(&self) -> Option<&str> {
+        let section = self.options.get("sentence_transformers").and_then(|own| own.get("activation_fn"));
+        section.or(self.options.get("sbert_ce_default_activation_function")).and_then(Value::as_str)
     }
 
     /// Returns whether there are no options.

@@ -19,6 +19,7 @@ pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, pooling: &Pooling
         }
         SentenceLayer::Norm(norm) => norm.forward(x),
         SentenceLayer::Normalize => x / x.length().max(builder.scalar("least", 1e-12)),
+        SentenceLayer::Truncate(width) => x.slice(-1, 0, signed(*width)),
     });
     builder.output("token_embeddings", tokens);
     builder.output("sentence_embedding", embedding);
@@ -37,7 +38,7 @@ pub(super) fn pooled<'b>(builder: &'b Builder<'b>, mode: PoolingMode, tokens: Va
         (sum / count).squeeze(&[1])
     };
     match mode {
-        PoolingMode::First => first_token(tokens),
+        PoolingMode::First => tokens.pick(mask.cast(ElementType::I32).arg_max(1)),
         PoolingMode::Max => {
             let is_text = mask.cast(ElementType::Bool).unsqueeze(&[2]);
             tokens.where_else(is_text, builder.scalar("lowest", -1e9)).largest(1)

@@ -170,7 +170,7 @@ pub struct Pooling {
 /// A vector that represents a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolingMode {
-    /// The vector of the first token.
+    /// The vector of the first token that is not padding.
     First,
     /// The largest of each element over all tokens that are not padding.
     Max,
@@ -193,6 +193,8 @@ pub enum SentenceLayer {
     Norm(Norm),
     /// Division by the length of the vector.
     Normalize,
+    /// The first so many elements, or all if there are fewer.
+    Truncate(u64),
 }
 
 impl Head<'_> {

@@ -102,6 +102,14 @@ impl Settings {
         words.map(Some).ok_or_else(|| self.wrong(option, "a list of strings"))
     }
 
+    /// Reads a string or a list of them, if it is present.
+    pub(crate) fn word_or_words(&self, option: &str) -> Result<Option<Vec<String>>, SettingsError> {
+        match self.value(option) {
+            Some(Value::String(word)) => Ok(Some(vec![word.clone()])),
+            _ => self.words(option),
+        }
+    }
+
     /// Reads a list of `[words, count]`, each of which stands for so many repetitions of the words: at most `most` words.
     pub fn repeated_words(&self, option: &str, most: u64) -> Result<Option<Vec<String>>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
