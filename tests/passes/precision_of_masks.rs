@@ -212,7 +212,7 @@ fn rows_of_a_constant_mask_that_hide_all_keys() {
 
 /// Rows of constant masks to whose greatest number `f16` cannot add scores: the attention stays in `f32`. In the last
 /// cases, each row has a visible key.
-const HIDDEN: [(&str, &str); 12] = [
+const HIDDEN: [(&str, &str); 14] = [
     (
         "row_hidden_through_an_expand",
         "%row = parameter [-10000.0, -10000.0, -10000.0] : f32[1, 1, 1, 3]
@@ -288,6 +288,30 @@ const HIDDEN: [(&str, &str); 12] = [
         "row_hidden_before_a_log_softmax",
         "%masked = add %scores, -10000.0 : f32[1, 2, 3, 3]
          %y = log_softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_in_sums_of_products",
+        "%first = unsqueeze %near, [3] : f32[1, 2, 3, 1, 4]
+         %second = unsqueeze %near, [2] : f32[1, 2, 1, 3, 4]
+         %products = mul %first, %second : f32[1, 2, 3, 3, 4]
+         %sums = reduce_sum %products, [-1] {keepdims = false} : f32[1, 2, 3, 3]
+         %mask = parameter [-1e5, -5e4, -1e5] : f32[3]
+         %masked = add %sums, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
+         return %y",
+    ),
+    (
+        "row_hidden_in_products_of_integers",
+        "%codes, %scale, %zero = dynamic_quantize_linear %near : u8[1, 2, 3, 4], f32[], u8[]
+         %turned = transpose %codes {perm = [0, 1, 3, 2]} : u8[1, 2, 4, 3]
+         %sums = matmul_integer %codes, %turned, %zero, %zero : i32[1, 2, 3, 3]
+         %numbers = cast %sums {to = f32} : f32[1, 2, 3, 3]
+         %square = mul %scale, %scale : f32[]
+         %products = mul %numbers, %square : f32[1, 2, 3, 3]
+         %mask = parameter [-1e5, -5e4, -1e5] : f32[3]
+         %masked = add %products, %mask : f32[1, 2, 3, 3]
+         %y = softmax %masked {axis = -1} : f32[1, 2, 3, 3]
          return %y",
     ),
     (

@@ -294,7 +294,7 @@ impl Judge<'_> {
         let (runtime, Criteria { tolerance, min_cosine, why, .. }) =
             (self.options.runtime.to_string(), self.criteria.clone());
         let vocabulary = logits::vocabulary(self.a);
-        let mut runs: Vec<Run<Comparison>> = vec![];
+        let (mut runs, mut notes_declaration): (Vec<Run<Comparison>>, bool) = (vec![], false);
         for planned in cases {
             let Some((case, left)) = self.run_first(planned)? else { continue };
             if let (Some(why), SizesKind::Empty) = (misdeclared(self.a, &left, &case.bindings), case.kind) {
@@ -312,11 +312,14 @@ impl Judge<'_> {
                 }
                 (Err(error), _) => return verdict(error, &self.options.runtime, true),
             };
-            if let Some(why) = misdeclared(second.model, &right, &case.bindings) {
+            // The optimizer keeps a declaration that holds for some sizes, and corrects others.
+            let of_first = misdeclared(self.a, &left, &case.bindings);
+            if let Some(why) =
+                misdeclared(second.model, &right, &case.bindings).filter(|why| of_first.as_ref() != Some(why))
+            {
                 return Ok(self.fails(second.model, why));
             }
-            // The optimizer corrects declarations, so the second model may have the right one.
-            if let Some(why) = misdeclared(self.a, &left, &case.bindings).filter(|_| runs.is_empty()) {
+            if let Some(why) = of_first.filter(|_| !std::mem::replace(&mut notes_declaration, true)) {
                 self.notes.push(format!("in the first model, {why}"));
             }
             let right = with_types_of_values(&left, right);

@@ -92,10 +92,14 @@ impl Finder<'_> {
     fn visit(&mut self, id: NodeId, context: &Context<'_>) {
         let graph = self.graph;
         let result = Value { node: id, result: 0 };
+        let op = graph.node(id).op();
+        if computes_scores(graph, id) {
+            self.scores.insert(id);
+            return;
+        }
         if !graph.results(id).any(|result| is_float(graph, result)) {
             return;
         }
-        let op = graph.node(id).op();
         match op {
             Op::Input | Op::Captured => {
                 let element = context.precision.io_type(graph.value_name(result)).or(graph.fact(result).element());
@@ -117,13 +121,9 @@ impl Finder<'_> {
             {
                 self.deep.insert(id);
             }
-            op if is_product(op.kind()) => {
-                self.scores.insert(id);
-            }
             op if passes_on(op) => {
-                let operands = graph.operands(id).into_iter().flatten();
-                for operand in operands.filter(|operand| is_float(graph, *operand)) {
-                    if self.deep.contains(&operand.node) {
+                for operand in graph.operands(id).into_iter().flatten() {
+                    if is_float(graph, operand) && self.deep.contains(&operand.node) {
                         self.deep.insert(id);
                     }
                     if self.scores.contains(&operand.node) {
@@ -300,6 +300,16 @@ impl Finder<'_> {
         found.retain(|id| cast_of(graph, Value { node: *id, result: 0 }).is_none());
         found
     }
+}
+
+/// Whether the elements of the result are products, or sums of them, of which no mask is made. Operators of other domains
+/// and dequantized numbers may be any.
+fn computes_scores(graph: &Graph, id: NodeId) -> bool {
+    let kind = graph.node(id).op().kind();
+    let is_constant = || graph.operand(id, 0).is_none_or(|operand| graph.tensor(operand).is_some());
+    is_product(kind)
+        || matches!(kind, OpKind::MatMulInteger | OpKind::ReduceSum | OpKind::Opaque)
+        || kind == OpKind::DequantizeLinear && !is_constant()
 }
 
 /// Whether the result of a node is read only to be added to what a softmax or an attention reads, so that a large number

@@ -8,7 +8,7 @@ use super::kinds::{
     is_short, is_structural, may_be_mask, sums_squares,
 };
 use super::result_types::{refusal, unknown};
-use super::{Context, floats_of, is_converted, is_float, tensors};
+use super::{Context, floats_of, is_float, tensors};
 use crate::read::numbers::{Numbers, elements};
 use crate::read::products::{before_casts, cast_of};
 use crate::read::rows::{Known, Rows};
@@ -16,6 +16,8 @@ use netwright_ir::op::{Class, ScatterReduction};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Value, ValueType};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+
+mod readers;
 
 /// In which type a node computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,7 @@ impl Plan {
             masks: HashSet::new(),
             magnitudes: RefCell::default(),
             keepers: RefCell::default(),
+            angles: HashSet::new(),
         };
         let schedule = graph.schedule();
         let rows = Rows::new(graph, known);
@@ -144,6 +147,8 @@ struct Planner<'g> {
     /// The largest finite magnitudes of tensors that were read: each is read once.
     magnitudes: RefCell<HashMap<Value, f64>>,
     keepers: RefCell<HashSet<String>>,
+    /// The nodes that compute nothing but angles.
+    angles: HashSet<NodeId>,
 }
 
 /// A node that is in `f32` on its own account: the reason, and what that means for its readers.
@@ -536,6 +541,14 @@ impl Planner<'_> {
             self.plan.modes.insert(id, Mode::Wide);
             return;
         }
+        // The larger an angle is, the fewer of its digits remain after whole turns.
+        if (is_elementwise(kind) || is_structural(kind)) && self.is_angle(Value { node: id, result: 0 }) {
+            self.angles.insert(id);
+            if *mode == Mode::Narrow {
+                self.plan.modes.insert(id, Mode::Wide);
+                return;
+            }
+        }
         let is_flag = self.is_flag(id);
         let is_soft = is_structural(kind) || is_flag;
         let is_kept = self.plan.kept.contains_key(&id);
@@ -554,40 +567,5 @@ impl Planner<'_> {
         } else if *mode == Mode::Narrow && is_constant && narrow == 0 && others > 0 {
             self.plan.modes.insert(id, Mode::Wide);
         }
-    }
-
-    /// Whether a value is summed up in `f32`.
-    fn is_summed(&self, value: Value) -> bool {
-        let is_sum = |user: NodeId| {
-            let kind = self.graph.node(user).op().kind();
-            kind.class() == Class::Reduces && !is_choice(kind) && self.plan.mode(user) == Some(&Mode::Wide)
-        };
-        self.graph.users(value).into_iter().any(|(user, _)| {
-            let result = Value { node: user, result: 0 };
-            is_sum(user) || cast_of(self.graph, result).is_some() && self.is_summed(result)
-        })
-    }
-
-    /// How many nodes read a value in the narrow type, and how many in another one; casts between floats are followed.
-    fn readers(&self, value: Value) -> (usize, usize) {
-        let (mut narrow, mut others, mut open) = (0, 0, vec![value]);
-        while let Some(value) = open.pop() {
-            for (user, at) in self.graph.users(value) {
-                let op = self.graph.node(user).op();
-                let is_cast = matches!(op, Op::Cast { to, .. } if is_converted(*to));
-                // Some operators read only part of their operands in the narrow type, or none.
-                let reads_narrow = || {
-                    let has_no_body = || op.bodies().is_empty() && self.context.accepts(op, at, self.context.to);
-                    self.plan.captures_narrow(user, at).unwrap_or_else(has_no_body)
-                };
-                match self.plan.mode(user) {
-                    _ if is_cast => open.push(Value { node: user, result: 0 }),
-                    Some(Mode::Narrow) if reads_narrow() => narrow += 1,
-                    Some(_) => others += 1,
-                    None => {}
-                }
-            }
-        }
-        (narrow, others)
     }
 }
