@@ -206,6 +206,21 @@ fn a_folder_that_is_not_an_adapter_is_refused() {
     assert!(open(folder.path()).starts_with("ADAPTER/adapter_model.safetensors: it does not exist"));
 }
 
+/// transformers adds an adapter that lies beside the model that it changes.
+#[test]
+fn an_adapter_beside_its_model_is_not_ignored() {
+    let folder = edited("llama", &[]);
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(root().join("llama").join(file), folder.path().join(file)).expect("it is copied");
+    }
+    let error = Pretrained::open(folder.path(), &PretrainedOptions::default()).err().expect("an error").to_string();
+    assert!(error.contains("adapter_config.json: transformers adds this adapter"), "{error}");
+    let merged = |folder: &Path, adapter: &Path| apart(&built(folder, &with_adapter(adapter))).1;
+    let apart = merged(&root().join("llama"), &adapter("llama"));
+    let weight = "model.layers.0.self_attn.q_proj.weight";
+    assert_eq!(merged(folder.path(), folder.path())[weight], apart[weight]);
+}
+
 /// Quantized weights are merged only if they become floats.
 #[test]
 fn a_quantized_base_must_be_dequantized() {

@@ -1,6 +1,7 @@
 //! `netwright build`.
 
 mod branches;
+mod variants;
 
 use crate::args::{Build, ExternalData, Float, KvCache};
 use crate::failure::{Failure, Misuse};
@@ -25,7 +26,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::Instant;
@@ -156,15 +156,16 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let is_ours = files.iter().any(|(_, path)| path.exists());
     let is_alone = args.is_file() || args.layout.is_further;
     let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
+    let (first, mut unnamed) = (built.len(), vec![]);
     for (piece, path) in files {
         let (start, spinner) = (Instant::now(), output.spinner("building"));
         if !args.is_file() {
             files::create_folder(folder_of(&path)).map_err(Failure::usage)?;
         }
         let scratch = || ScratchFolder::create_in(folder_of(&path)).map_err(Failure::usage);
-        // A variant gets its name when it is verified.
-        let unnamed = args.layout.is_verified.then(scratch).transpose()?;
-        let place = unnamed.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
+        // A variant gets its names when all of its files are verified.
+        let folder = args.layout.is_verified.then(scratch).transpose()?;
+        let place = folder.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
         let compared = judging.is_some().then(scratch).transpose()?;
         // Branches that are judged are also written on their own, where an error of conversion would not be caught.
         let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
@@ -192,7 +193,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
                 break;
             }
         }
-        if let Some(unnamed) = unnamed {
+        if let Some(folder) = folder {
             one.path = path;
             match one.verified.as_ref().map(|verdict| verify::judge(verdict, output)) {
                 _ if one.left_out.is_some() => {}
@@ -200,11 +201,13 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
                     one.left_out = Some(why.text.replace(&in_line(&place), &in_line(&one.path)));
                 }
                 Some(Err(other)) => return Err(other),
-                _ => move_all(unnamed.path(), folder_of(&one.path), &inputs)?,
+                _ => {}
             }
+            unnamed.push(folder);
         }
         built.push(one);
     }
+    variants::name_files(&mut built[first..], &unnamed, &inputs)?;
     companions.iter().try_for_each(Companion::write)
 }
 
@@ -219,16 +222,6 @@ fn is_built(path: &Path) -> bool {
 
 fn file_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
-}
-
-/// Moves the files of a folder to the folder in which it lies, over those of their names.
-fn move_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
-    for file in files::entries(from) {
-        let to = to.join(file_name(&file));
-        inputs.expect_other("the output", &to)?;
-        fs::rename(&file, &to)?;
-    }
-    Ok(())
 }
 
 /// What a file holds.

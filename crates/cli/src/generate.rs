@@ -3,6 +3,7 @@
 use crate::args::Generate;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line, shown};
+use crate::overwrite::folder_of;
 use crate::runtimes::Engines;
 use crate::source::{self, failed};
 use netwright::generate::{
@@ -82,7 +83,21 @@ pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     let is_built_of_folder = args.model.is_dir() && !source::has_model(&args.model);
     let early = is_built_of_folder.then(|| Texts::open(args, &args.model)).transpose()?;
     let source = source::find(&args.model, args.runtime, args.no_cache, output)?;
-    generate(args, &source.path, early, &engines, output).map_err(|failure| source.named(failure, &args.model))
+    generate(args, &source.path, early, &engines, output)
+        .map_err(|failure| source.named(of_genai(failure, &args.model), &args.model))
+}
+
+/// Returns a failure with other help for a model of onnxruntime-genai that no runtime at hand runs: its cache would be in
+/// the way next.
+fn of_genai(failure: Failure, model: &Path) -> Failure {
+    let folder = if model.is_dir() { model } else { folder_of(model) };
+    if !failure.is_not_runnable() || !folder.join("genai_config.json").is_file() {
+        return failure;
+    }
+    let without_help = failure.map(|text| text.split("\n  help: ").next().unwrap_or_default().to_owned());
+    let help = "onnxruntime-genai runs the model; for `generate`, build its source without --for genai, such as with \
+                --with-past";
+    without_help.with_help(Some(help))
 }
 
 /// Generates with the model in the ONNX files at `path`.

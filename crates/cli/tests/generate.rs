@@ -193,6 +193,7 @@ fn what_is_refused() {
     let vit = in_repository("tests/families/vit");
     run(at, &["build", vit.to_str().expect("UTF-8"), "-o", "vit", "-q"], 0);
     run(at, &["build", "llama", "-o", "int4", "--with-past", "--quantize-tensor", ".=int4", "-q"], 0);
+    run(at, &["build", "llama", "-o", "genai", "--for", "genai", "--quantize", "none", "-q"], 0);
     copy(&at.join("silent"), &at.join("broken"));
     fs::write(at.join("broken/config.json"), "{}").expect("it is written");
     for (arguments, code) in [
@@ -223,6 +224,7 @@ fn what_is_refused() {
         (&["eval", "broken", "--text", "nan/config.json"], 1),
         (&["generate", "int4", "--prompt", "a", "--runtime", "tract"], 3),
         (&["eval", "int4", "--text", "nan/config.json", "--runtime", "tract"], 3),
+        (&["generate", "genai", "--prompt", "a", "--runtime", "tract"], 3),
         (&["generate", "llama", "--prompt", "a", "--suppress-tokens", "47,48"], 2),
         (&["generate", "llama", "--prompt", "a", "--max-new-tokens", "24", "--suppress-tokens", "2"], 0),
         (&["generate", "missing", "--prompt", "a"], 2),

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{in_repository, netwright, snapshot};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -24,7 +25,7 @@ fn list(folder: &Path, root: &Path, text: &mut String) {
 #[test]
 fn folders_have_what_clients_open() {
     let (families, source) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cards = ["README.md", "LICENSE", "tokenizer.json"];
+    let cards = ["README.md", "LICENSE", "tokenizer.json", "additional_chat_templates/tool_use.jinja"];
     // A folder with a licence, a model card and ids of special tokens.
     let llama = source.path().join("llama");
     std::fs::create_dir(&llama).expect("a folder");
@@ -32,6 +33,7 @@ fn folders_have_what_clients_open() {
     let config = std::fs::read_to_string(families.join("llama/config.json")).expect("read");
     std::fs::write(llama.join("config.json"), &config).expect("written");
     std::fs::write(llama.join("generation_config.json"), "{\"eos_token_id\": [2, 3], \"top_k\": 5}").expect("written");
+    std::fs::create_dir(llama.join("additional_chat_templates")).expect("a folder");
     for name in cards {
         std::fs::write(llama.join(name), "text").expect("written");
     }
@@ -127,19 +129,55 @@ fn what_no_client_opens_is_refused() {
     snapshot("layouts_refused", &text);
 }
 
-/// A file that is named by a scheme has weights in it, and a model of small weights is not written under such a name.
+/// Writes a folder of `whisper` with eight times its vocabulary, whose table alone has enough elements to be quantized.
+fn write_large_vocabulary(whisper: &Path, folder: &Path) {
+    const TABLE: &str = "model.decoder.embed_tokens.weight";
+    let read = |name: &str| std::fs::read(whisper.join(name)).expect("read");
+    let mut config: Value = serde_json::from_slice(&read("config.json")).expect("an object");
+    config["vocab_size"] = (config["vocab_size"].as_u64().expect("a size") * 8).into();
+    let weights = read("model.safetensors");
+    let (length, rest) = weights.split_first_chunk::<8>().expect("a length");
+    let (header, data) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).expect("small"));
+    let mut header: Value = serde_json::from_slice(header).expect("an object");
+    let tensors = header.as_object_mut().expect("an object");
+    tensors.remove("__metadata__");
+    let mut written = vec![];
+    for (name, tensor) in tensors {
+        let [start, end] = [0, 1].map(|at| usize::try_from(tensor["data_offsets"][at].as_u64().expect("an offset")));
+        let own = &data[start.expect("small")..end.expect("small")];
+        let from = written.len();
+        if name == TABLE {
+            tensor["shape"][0] = config["vocab_size"].clone();
+            written.extend(own.repeat(8));
+        } else {
+            written.extend_from_slice(own);
+        }
+        tensor["data_offsets"] = serde_json::json!([from, written.len()]);
+    }
+    let header = header.to_string();
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &written].concat();
+    std::fs::create_dir(folder).expect("a folder");
+    std::fs::write(folder.join("model.safetensors"), file).expect("written");
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("written");
+}
+
+/// A file that is named by a scheme has weights in it, and a model of small weights is not written under such a name; nor
+/// are the other files of the variant, which programs open together.
 #[test]
 fn variants_that_quantize_nothing_are_not_written() {
     let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cases: [(&str, &[&str]); 3] = [
+    write_large_vocabulary(&families.join("whisper"), &folder.path().join("large"));
+    let cases: [(&str, &[&str]); 4] = [
         ("llama", &["--for", "transformers.js", "--variants", "all"]),
         ("t5", &["--for", "transformers.js", "--variants", "fp32,q4"]),
+        ("large", &["--for", "transformers.js", "--variants", "fp32,q4"]),
         // It has one model, whose name does not say the scheme.
         ("llama", &["--for", "genai"]),
     ];
     let mut text = String::new();
     for (number, (family, arguments)) in cases.into_iter().enumerate() {
-        let (source, out) = (families.join(family), format!("out{number}"));
+        let source = Some(folder.path().join(family)).filter(|own| own.exists());
+        let (source, out) = (source.unwrap_or_else(|| families.join(family)), format!("out{number}"));
         let build = ["build", source.to_str().expect("UTF-8"), "-o", &out];
         let output = netwright(folder.path(), &[&build, arguments].concat());
         let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

@@ -80,13 +80,17 @@ impl Chat {
             let template = netwright_files::read_text(&own, MAX_BYTES)?;
             return Ok(Self { path: own, template, tokens });
         }
-        let template = options.as_ref().and_then(|options| options.get("chat_template")).and_then(default_template);
-        let Some(template) = template else {
-            return Err(GenerateError::Template {
-                path: config,
-                cause: "is missing".to_owned(),
-                help: "generate without --chat, or use a model that was trained for chats",
-            });
+        let value = options.as_ref().and_then(|options| options.get("chat_template"));
+        let Some(template) = value.and_then(default_template) else {
+            let names = value.and_then(serde_json::Value::as_array).into_iter().flatten();
+            let names: Vec<&str> = names.filter_map(|one| one.get("name")?.as_str()).collect();
+            let cause = if names.is_empty() {
+                "is missing".to_owned()
+            } else {
+                format!("has no variant called default; the variants are {}", names.join(", "))
+            };
+            let help = "generate without --chat, or use a model that was trained for chats";
+            return Err(GenerateError::Template { path: config, cause, help });
         };
         if template.len() as u64 > MAX_BYTES {
             return Err(GenerateError::Template {
@@ -178,7 +182,7 @@ impl std::io::Write for Bounded {
     }
 }
 
-/// Returns the template, or the one called `default` of several.
+/// Returns the template, or the last one called `default` of several.
 fn default_template(value: &serde_json::Value) -> Option<String> {
     let named = |value: &serde_json::Value| {
         let is_default = value.get("name")?.as_str()? == "default";
@@ -186,7 +190,7 @@ fn default_template(value: &serde_json::Value) -> Option<String> {
     };
     match value {
         serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Array(list) => list.iter().find_map(named),
+        serde_json::Value::Array(list) => list.iter().rev().find_map(named),
         _ => None,
     }
 }

@@ -265,7 +265,8 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
             if !is_of_source(past) && is_buffer(port, file) && !has_fixed_length(port, file) {
                 return refused(
                     format!("`{past}` is a buffer that the caller preallocates"),
-                    "build the model without --kv-cache shared; a cache of fixed length, --kv-cache static=N, runs",
+                    "onnxruntime-genai runs the model; for `generate`, build it without --for genai and --kv-cache shared, such \
+                     as with --with-past",
                 );
             }
             Role::Past

@@ -166,7 +166,8 @@ fn expressions_write_what_python_writes() {
 
 #[test]
 fn templates_may_have_a_name_or_a_file_and_use_filters_and_the_time() {
-    let named = json!([{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]);
+    let variant = |name: &str, template: &str| json!({"name": name, "template": template});
+    let named = json!([variant("tools", "no"), variant("default", "no"), variant("default", "yes")]);
     assert_eq!(prompt(&named, &[]).expect("a prompt"), "yes");
     assert_eq!(prompt(&json!("{{ strftime_now('%d %b %Y') }}"), &[]).expect("a prompt"), "29 Feb 2024");
     for (filter, expected) in [
@@ -221,4 +222,7 @@ fn templates_that_fail_are_refused() {
     assert!(fails("{% autoescape true %}{{ 1 }}{% endautoescape %}").contains("`autoescape` is not supported"));
     let folder = TempDir::new().expect("a folder");
     assert!(refused(Chat::open(folder.path())).contains("the chat template is missing"));
+    let folder = with_template(&json!([{"name": "tool_use", "template": "no"}, {"name": "rag", "template": "no"}]));
+    let error = refused(Chat::open(folder.path()));
+    assert!(error.contains("has no variant called default; the variants are tool_use, rag"), "{error}");
 }

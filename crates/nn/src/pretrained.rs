@@ -308,10 +308,14 @@ impl Pretrained {
         let sentences = sentences::open(folder, ignored);
         // The task decides; the modules after the Transformer may be unknown then.
         let is_alone = options.task.is_some_and(|task| task != Task::SentenceSimilarity);
-        if !folder.join("config.json").exists() && folder.join(adapter::CONFIGURATION).exists() {
+        let refused = |folder: &Path, why: &str| {
+            let path = folder.join(adapter::CONFIGURATION);
+            if path.exists() { Err(OpenError::Beside { path, why: why.to_owned() }) } else { Ok(()) }
+        };
+        if !folder.join("config.json").exists() {
             let why = "it is an adapter of PEFT, not a model\n  help: build its base model, and pass this folder with \
                        --adapter";
-            return Err(OpenError::Beside { path: folder.join(adapter::CONFIGURATION), why: why.to_owned() });
+            refused(folder, why)?;
         }
         let (inner, modules) = match sentences {
             Ok(Some(own)) => (own.folder.clone(), Some(own).filter(|_| !is_alone)),
@@ -319,6 +323,11 @@ impl Pretrained {
             _ => (folder.to_owned(), None),
         };
         let pooling = modules.as_ref().and_then(|modules| modules.pooling.as_ref());
+        if options.adapter.is_none() {
+            let why = "transformers adds this adapter of PEFT to the model beside it\n  help: pass the folder with --adapter \
+                       too, which merges it, or remove the file to build the model without it";
+            refused(&inner, why)?;
+        }
         if folder.join("modules.json").exists() {
             sentences::arguments(&inner, ignored)?;
         }

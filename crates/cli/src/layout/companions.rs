@@ -9,6 +9,7 @@ use crate::overwrite::{Inputs, folder_of, same_file};
 use clap::ValueEnum;
 use netwright::files;
 use netwright::nn::{DerivedFile, Pretrained};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,9 @@ const MODEL: [&str; 22] = [
     "vocab.json",
     "vocab.txt",
 ];
+
+/// The folder of the chat templates that are not the default one.
+const TEMPLATES: &str = "additional_chat_templates";
 
 /// The licence and the model card of a folder.
 const CARDS: [&str; 7] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "NOTICE", "README.md", "USE_POLICY.md"];
@@ -94,6 +98,11 @@ pub(crate) fn companions(
 ) -> Result<Vec<Companion>, Failure> {
     let (from, to) = (Path::new(&args.model), args.output.as_path());
     let mut all = copies(from, to, &MODEL);
+    let templates = files::entries(from.join(TEMPLATES)).into_iter();
+    let templates = templates.filter(|path| path.extension() == Some(OsStr::new("jinja")));
+    let templates: Vec<_> =
+        templates.map(|path| Path::new(TEMPLATES).join(path.file_name().unwrap_or_default())).collect();
+    all.extend(copies(from, to, &templates));
     if let Some(inner) = model.inner.as_ref().filter(|_| args.client != Some(Client::SentenceTransformers)) {
         all.extend(copies(inner, to, &MODEL));
     }
@@ -205,8 +214,9 @@ fn warn_of_absent(
 }
 
 /// Returns copies of the files that exist.
-fn copies(from: &Path, to: &Path, names: &[&str]) -> Vec<Companion> {
-    let copy = |name: &&str| {
+fn copies(from: &Path, to: &Path, names: &[impl AsRef<Path>]) -> Vec<Companion> {
+    let copy = |name: &_| {
+        let name = AsRef::<Path>::as_ref(name);
         let source = from.join(name);
         source.is_file().then(|| Companion { to: to.join(name), content: Content::CopyOf(source) })
     };
