@@ -149,7 +149,7 @@ impl Form {
 fn check(runtime: &Runtime, target: Option<Target>, form: Form) {
     let reference = reference();
     let cases = list(&reference, "cases");
-    assert_eq!(cases.len(), 53);
+    assert_eq!(cases.len(), 55);
     let mut built: Map<String, Value> = Map::new();
     let mut models: Vec<(TempDir, Model)> = vec![];
     for case in cases {

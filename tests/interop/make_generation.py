@@ -1,4 +1,4 @@
-"""Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 53 sets of
+"""Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 55 sets of
 options, and the probabilities of next tokens after its processors; a tokenizer of 48 tokens; in chats.json and
 expressions.json what chat templates write; a sound with its features; and in
 predictions.json the logarithms of probabilities of tokens.
@@ -79,6 +79,8 @@ CASES = {
     "source_beams_renormalized": ("marian", 3, dict(max_new_tokens=9, num_beams=4, renormalize_logits=True, bad_words_ids=[[47], [3], [21], [30]], repetition_penalty=1.4, eos_token_id=[0, 9, 14, 25, 36])),
     "source_penalty": ("t5", 2, dict(max_new_tokens=10, repetition_penalty=1.5, no_repeat_ngram_size=2, min_length=5)),
     "source_beams_penalty": ("bart", 3, dict(max_length=11, num_beams=3, repetition_penalty=1.2, encoder_no_repeat_ngram_size=3, length_penalty=0.8)),
+    "prompt_tokens_padding": ("llama", 3, dict(max_new_tokens=12, encoder_no_repeat_ngram_size=1)),
+    "prompt_tokens_beams": ("gpt_neox", 2, dict(max_new_tokens=8, num_beams=3, encoder_no_repeat_ngram_size=1)),
     "source_beams_forced_first": ("m2m_100", 2, dict(max_new_tokens=8, num_beams=3, forced_bos_token_id=9, no_repeat_ngram_size=2, early_stopping="never", length_penalty=1.2)),
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct State {
     pub(crate) tokens: Vec<Vec<u32>>,
     /// The number of tokens of padding of each row.
     pub(crate) padding: Vec<usize>,
-    /// The tokens of the source of each row; empty without an encoder that reads tokens.
+    /// The tokens of the source of each row: what an encoder reads, or the prompt; empty if an encoder reads audio.
     pub(crate) sources: Vec<Vec<u32>>,
     /// The index of the input of each row: rows of one input read the same source.
     origins: Vec<usize>,
@@ -263,10 +263,11 @@ impl Model {
             ));
         }
         let filled = |(tokens, padding): (&Vec<u32>, &usize)| [&vec![pad; *padding][..], tokens].concat();
+        let tokens: Vec<Vec<u32>> = prompts.iter().zip(&padding).map(filled).collect();
         let mut state = State {
-            tokens: prompts.iter().zip(&padding).map(filled).collect(),
+            sources: if self.encoder.is_some() { sources } else { tokens.clone() },
+            tokens,
             padding,
-            sources,
             origins: (0..prompts.len()).collect(),
             prompt,
             cached: 0,

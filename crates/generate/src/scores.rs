@@ -14,7 +14,7 @@ pub struct Context<'a> {
     pub prompt: usize,
     /// The maximum number of tokens.
     pub max_length: usize,
-    /// The tokens of the source; empty for decoders without an encoder.
+    /// The tokens that an encoder reads, or the prompt with its padding; empty if an encoder reads audio.
     pub source: &'a [u32],
 }
 
