@@ -6,7 +6,7 @@
 use crate::bindings::{is_batch, is_past, symbols};
 use crate::file::{ModelFile, Port, attribute, int};
 use crate::uses::Graphs;
-use netwright_ir::{Dim, Symbol};
+use netwright_ir::{Dim, ElementType, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
 
@@ -55,6 +55,9 @@ pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> 
     found.push(with(&[&fixed]));
     found.push(with(&[&one_token, &fixed]));
     found.push(with(&[&undeclared(&ports), &named, &fixed]));
+    let (batches, lengths) = by_place(&ports);
+    found.push(with(&[&batches, &named, &fixed]));
+    found.push(with(&[&batches, &lengths, &named, &fixed]));
     found.push(given.clone());
     let mut distinct: Vec<Relations> = vec![];
     for relations in found {
@@ -190,6 +193,19 @@ fn undeclared(ports: &[Port]) -> Relations {
     relations
 }
 
+/// Relates the symbols of the first axes of inputs, and those of the second axes of ids and masks: an exporter may give each
+/// input symbols of its own. Returns the relations of batches and those of lengths.
+fn by_place(ports: &[Port]) -> (Relations, Relations) {
+    let same = |axis: usize, is_one: &dyn Fn(&Port) -> bool| {
+        let mut symbols = ports.iter().filter(|port| is_one(port)).filter_map(|port| symbol(dims(port).get(axis)?));
+        let Some(first) = symbols.next() else { return Relations::new() };
+        symbols.filter(|other| *other != first).map(|other| (other.clone(), Dim::Symbol(first.clone()))).collect()
+    };
+    let is_of_tokens =
+        |port: &Port| dims(port).len() == 2 && port.ty.as_ref().is_some_and(|ty| ty.element == ElementType::I64);
+    (same(0, &|_| true), same(1, &is_of_tokens))
+}
+
 /// Returns the nodes that use an input directly, or after a cast.
 fn direct<'m>(graphs: &Graphs<'m>, port: &'m Port) -> Vec<(&'m NodeProto, usize)> {
     let mut names = vec![port.name.as_str()];
@@ -283,5 +299,5 @@ pub(crate) fn describe(relations: &Relations, given: &Relations) -> Option<Strin
     let own = relations.iter().filter(|(symbol, _)| !given.contains_key(*symbol));
     let words: Vec<String> = own.map(|(symbol, dim)| format!("{symbol} = {dim}")).collect();
     (!words.is_empty())
-        .then(|| format!("sizes derived from names and constants (--dim overrides them): {}", words.join(", ")))
+        .then(|| format!("sizes derived from names, axes and constants (--dim overrides them): {}", words.join(", ")))
 }

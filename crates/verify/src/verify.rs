@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub struct Options {
     /// The sizes of symbols in the inputs' shapes: a number, or an expression over other symbols. The sizes of other
-    /// symbols are derived from names and constants of the model.
+    /// symbols are derived from names, axes and constants of the model.
     pub dims: BTreeMap<Symbol, Dim>,
     /// The seed of the inputs of the first run; each further run uses the next seed.
     pub seed: u64,

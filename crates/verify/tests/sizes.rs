@@ -64,6 +64,22 @@ fn a_mask_is_as_long_as_past_and_tokens() {
 }
 
 #[test]
+fn inputs_with_symbols_of_their_own_may_share_sizes() {
+    let cases = [
+        (["states: f32[s1, 4]", "other: f32[s3, 4]"], "y = Add(states, other)", "(--dim overrides them): s3 = s1"),
+        (["ids: i64[s1, s2]", "mask: i64[s3, s4]"], "y = Mul(ids, mask)", "(--dim overrides them): s3 = s1, s4 = s2"),
+        // Inputs whose sizes may differ keep their own.
+        (["ids: i64[s1, s2]", "mask: i64[s3, s4]"], "y = Reshape(mask, flat)", "with s1 = 5, s2 = 8, s3 = 11, s4 = 14"),
+    ];
+    for (inputs, operation, expected) in cases {
+        let output = if inputs[0].contains("f32") { "y: f32[a, b]" } else { "y" };
+        let mut graph = graph(&inputs, &[output], vec![node(operation)]);
+        graph.initializer = vec![integers("flat", &[1], &[-1])];
+        assert_contains(&text(graph, None), &["runs in tract", expected]);
+    }
+}
+
+#[test]
 fn constants_fix_sizes() {
     // 9 patches of 2 x 2 and a class token.
     let nodes = vec![
