@@ -49,6 +49,7 @@ pub(super) fn read<'a>(
     context: &'a Context<'a>,
     scope: Scope<'a>,
 ) -> Result<Graph, ReadProblem> {
+    drop_unnamed(&mut proto, context)?;
     drop_replaced(&mut proto, context)?;
     drop_unread_masks(&mut proto, scope);
     {
@@ -62,7 +63,7 @@ pub(super) fn read<'a>(
         let sparse = sparse.map(|tensor| tensor.values.as_ref().and_then(|v| v.name.as_deref()).unwrap_or_default());
         let sources: Vec<&str> = captured.chain(sources).chain(tensors).chain(sparse).collect();
         if sources.iter().any(|name| name.is_empty()) {
-            return Err(ReadProblem::Graph("an input or an initializer has no name".to_owned()));
+            return Err(ReadProblem::Graph("an input has no name".to_owned()));
         }
         let order = names::order(&proto.node, sources)?;
         names::sort(&mut proto.node, order);
@@ -119,6 +120,23 @@ fn check_output_names(proto: &GraphProto, is_body: bool, context: &Context<'_>) 
         }
     }
     Ok(())
+}
+
+/// Drops the initializers without a name: nothing can read them, and ONNX Runtime runs a model with such ones.
+fn drop_unnamed(proto: &mut GraphProto, context: &Context<'_>) -> Result<(), ReadProblem> {
+    let has_name = |tensor: Option<&TensorProto>| {
+        let name = tensor.and_then(|tensor| tensor.name.as_deref());
+        name.is_some_and(|name| !name.is_empty())
+    };
+    let count = |proto: &GraphProto| proto.initializer.len() + proto.sparse_initializer.len();
+    let before = count(proto);
+    proto.initializer.retain(|tensor| has_name(Some(tensor)));
+    proto.sparse_initializer.retain(|tensor| has_name(tensor.values.as_ref()));
+    match before - count(proto) {
+        0 => Ok(()),
+        1 => context.warn(ReadProblem::Graph("an initializer has no name and is dropped".to_owned())),
+        many => context.warn(ReadProblem::Graph(format!("{many} initializers have no name and are dropped"))),
+    }
 }
 
 /// Drops the initializers that another one of the same name and type follows: ONNX Runtime takes the last.

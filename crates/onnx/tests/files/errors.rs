@@ -4,7 +4,7 @@ use super::read::{base, node, text, typed, value};
 use super::read_bytes;
 use netwright_onnx::wire::{
     AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    SparseTensorProto, StringStringEntryProto, TensorProto,
+    StringStringEntryProto, TensorProto,
 };
 use netwright_onnx::{ReadOptions, read};
 use prost::Message;
@@ -143,10 +143,9 @@ fn names() {
     check(|graph| graph.input.push(value("x")), "\"x\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["y"])), "\"y\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["x"])), "\"x\" is the name of two values");
-    check(|graph| graph.input.push(value("")), "an input or an initializer has no name");
+    check(|graph| graph.input.push(value("")), "an input has no name");
     let initializer =
         |name: &str| TensorProto { name: text(name), data_type: Some(1), dims: vec![0], ..Default::default() };
-    check(|graph| graph.initializer.push(initializer("")), "an input or an initializer has no name");
     let other = |name: &str| TensorProto { data_type: Some(7), ..initializer(name) };
     check(|graph| graph.initializer.extend([initializer("w"), other("w")]), "\"w\" is the name of two values");
     check_model(
@@ -193,10 +192,6 @@ fn nodes() {
     );
     check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is not an element type of ONNX (1 to 28)");
     check(|graph| graph.input[0].r#type = None, "value \"x\": the type of an input must be declared");
-    check(
-        |graph| graph.sparse_initializer.push(SparseTensorProto::default()),
-        "an input or an initializer has no name",
-    );
     check(
         |graph| graph.value_info.push(typed("y", 7, &[Some(2)])),
         "value \"y\": it is declared f32[2], but inferred as i64[2]",

@@ -2,7 +2,10 @@
 
 use super::read_bytes;
 use netwright_ir::{ElementType, Model};
-use netwright_onnx::wire::{self, AttributeProto, AttributeType, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use netwright_onnx::wire::{
+    self, AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    ValueInfoProto,
+};
 use prost::Message;
 
 #[expect(clippy::unnecessary_wraps, reason = "fields of messages are options")]
@@ -378,6 +381,36 @@ fn names_that_are_repeated() {
     assert!(model.graph.to_string().contains("[3.0, 4.0]"), "{}", model.graph);
     let written = ModelProto::decode(&*netwright_onnx::to_bytes(&model).unwrap()).unwrap();
     assert_eq!(written.graph.unwrap().output, [value("y"), value("y")]);
+}
+
+/// Nothing can read an initializer without a name, and ONNX Runtime runs a model with several; that of a sparse one is the
+/// name of its elements.
+#[test]
+fn initializers_without_a_name() {
+    type Change = fn(&mut GraphProto);
+    fn unnamed(name: Option<&str>) -> TensorProto {
+        let name = name.map(str::to_owned);
+        TensorProto { name, data_type: Some(1), dims: vec![3], float_data: vec![1.0; 3], ..Default::default() }
+    }
+    fn sparse(name: &str) -> SparseTensorProto {
+        SparseTensorProto { values: Some(unnamed(Some(name))), indices: Some(unnamed(None)), dims: vec![5] }
+    }
+    let one = "an initializer has no name and is dropped";
+    let cases: [(Change, &[&str]); 5] = [
+        (|graph| graph.initializer.push(unnamed(None)), &[one]),
+        (|graph| graph.initializer.push(unnamed(Some(""))), &[one]),
+        (|graph| graph.sparse_initializer.push(sparse("")), &[one]),
+        (
+            |graph| graph.initializer.extend([unnamed(None), unnamed(Some(""))]),
+            &["2 initializers have no name and are dropped"],
+        ),
+        (|graph| graph.value_info.push(value("")), &[]),
+    ];
+    for (change, warnings) in cases {
+        let model = read_graph(change);
+        assert_eq!(model.warnings, warnings);
+        assert_eq!(model.graph.to_string(), read_graph(|_| {}).graph.to_string());
+    }
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub(super) fn added_masks(
         }
         for (at, operand) in graph.operands(id).into_iter().enumerate() {
             if let Some(mask) = operand.filter(|_| captured.get(&id).is_some_and(|captured| captured.is_mask(at))) {
+                finder.masks.insert(mask);
                 finder.keep_mask(mask);
             }
         }

@@ -76,6 +76,7 @@ impl Plan {
             plan: Plan::default(),
             states: HashMap::new(),
             masks: HashSet::new(),
+            of_masks: HashSet::new(),
             magnitudes: RefCell::default(),
             keepers: RefCell::default(),
             angles: HashSet::new(),
@@ -144,6 +145,8 @@ struct Planner<'g> {
     states: HashMap<NodeId, State>,
     /// The nodes that compute masks, and the inputs and tensors that are masks.
     masks: HashSet<NodeId>,
+    /// The nodes in `f16` whose results have numbers of masks, which are limited.
+    of_masks: HashSet<NodeId>,
     /// The largest finite magnitudes of tensors that were read: each is read once.
     magnitudes: RefCell<HashMap<Value, f64>>,
     keepers: RefCell<HashSet<String>>,
@@ -227,6 +230,8 @@ impl Planner<'_> {
             if exceeds && !is_product(kind) && !is_kept_whole && !is_bounded(graph, id, self.context) {
                 self.plan.exceeding.insert(id);
             }
+        } else if self.limits_masks(id, &operands) {
+            self.of_masks.insert(id);
         }
         self.plan.modes.insert(id, mode);
         if state != State::Computed {
@@ -548,6 +553,11 @@ impl Planner<'_> {
                 self.plan.modes.insert(id, Mode::Wide);
                 return;
             }
+        }
+        if self.of_masks.contains(&id) && graph.results(id).all(|result| self.is_read_wide(result)) {
+            self.plan.modes.insert(id, Mode::Wide);
+            self.plan.exceeding.insert(id);
+            return;
         }
         let is_flag = self.is_flag(id);
         let is_soft = is_structural(kind) || is_flag;

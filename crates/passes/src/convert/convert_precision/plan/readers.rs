@@ -1,11 +1,11 @@
 //! What the readers of a value say about its type.
 
 use super::super::is_converted;
-use super::super::kinds::is_choice;
+use super::super::kinds::{is_bounded, is_choice, is_elementwise, is_structural};
 use super::{Mode, Planner};
-use crate::read::products::cast_of;
+use crate::read::products::{before_casts, cast_of};
 use netwright_ir::op::Class;
-use netwright_ir::{NodeId, Op, Value};
+use netwright_ir::{ElementType, NodeId, Op, Value};
 
 impl Planner<'_> {
     /// Whether only sines and cosines of a value are computed.
@@ -18,6 +18,23 @@ impl Planner<'_> {
                 || cast_of(self.graph, result).is_some() && self.is_angle(result)
         };
         !users.is_empty() && !self.graph.is_output(value) && users.into_iter().all(is_angle)
+    }
+
+    /// Whether a node in `f16` has numbers of a mask in its results, which are limited. If they are outputs, the caller or the
+    /// next step of a Loop reads limited numbers.
+    pub(super) fn limits_masks(&self, id: NodeId, operands: &[Value]) -> bool {
+        let kind = self.graph.node(id).op().kind();
+        let has_mask = |operand: &Value| {
+            let inner = before_casts(self.graph, *operand).node;
+            self.plan.exceeding.contains(&inner) || self.of_masks.contains(&inner)
+        };
+        let passes_on = (is_structural(kind) || is_elementwise(kind)) && !is_bounded(self.graph, id, self.context);
+        self.context.to == ElementType::F16 && passes_on && operands.iter().any(has_mask)
+    }
+
+    /// Whether a value is an output, or no node reads it in the narrow type.
+    pub(super) fn is_read_wide(&self, value: Value) -> bool {
+        self.graph.is_output(value) || self.readers(value).0 == 0
     }
 
     /// Whether a value is summed up in `f32`.
