@@ -63,7 +63,7 @@ pub(super) fn read<'a>(
         let sparse = sparse.map(|tensor| tensor.values.as_ref().and_then(|v| v.name.as_deref()).unwrap_or_default());
         let sources: Vec<&str> = captured.chain(sources).chain(tensors).chain(sparse).collect();
         if sources.iter().any(|name| name.is_empty()) {
-            return Err(ReadProblem::Graph("an input has no name".to_owned()));
+            return Err(ReadProblem::Graph("an input or an initializer has no name".to_owned()));
         }
         let order = names::order(&proto.node, sources)?;
         names::sort(&mut proto.node, order);
@@ -122,16 +122,15 @@ fn check_output_names(proto: &GraphProto, is_body: bool, context: &Context<'_>) 
     Ok(())
 }
 
-/// Drops the initializers without a name: nothing can read them, and ONNX Runtime runs a model with such ones.
+/// Drops the initializers that have a type and no name: nothing can read them, and ONNX Runtime runs a model with such ones.
 fn drop_unnamed(proto: &mut GraphProto, context: &Context<'_>) -> Result<(), ReadProblem> {
-    let has_name = |tensor: Option<&TensorProto>| {
-        let name = tensor.and_then(|tensor| tensor.name.as_deref());
-        name.is_some_and(|name| !name.is_empty())
+    let is_kept = |tensor: &TensorProto| {
+        tensor.name.as_deref().is_some_and(|name| !name.is_empty()) || tensor.data_type.unwrap_or_default() == 0
     };
     let count = |proto: &GraphProto| proto.initializer.len() + proto.sparse_initializer.len();
     let before = count(proto);
-    proto.initializer.retain(|tensor| has_name(Some(tensor)));
-    proto.sparse_initializer.retain(|tensor| has_name(tensor.values.as_ref()));
+    proto.initializer.retain(|tensor| is_kept(tensor));
+    proto.sparse_initializer.retain(|tensor| tensor.values.as_ref().is_none_or(is_kept));
     match before - count(proto) {
         0 => Ok(()),
         1 => context.warn(ReadProblem::Graph("an initializer has no name and is dropped".to_owned())),

@@ -143,7 +143,8 @@ fn names() {
     check(|graph| graph.input.push(value("x")), "\"x\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["y"])), "\"y\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["x"])), "\"x\" is the name of two values");
-    check(|graph| graph.input.push(value("")), "an input has no name");
+    check(|graph| graph.input.push(value("")), "an input or an initializer has no name");
+    check(|graph| graph.initializer.push(TensorProto::default()), "an input or an initializer has no name");
     let initializer =
         |name: &str| TensorProto { name: text(name), data_type: Some(1), dims: vec![0], ..Default::default() };
     let other = |name: &str| TensorProto { data_type: Some(7), ..initializer(name) };
