@@ -150,7 +150,6 @@ fn replacing_twice_and_undoing() {
     assert_eq!(graph.len(), 4, "{graph}");
 }
 
-/// One constant that many nodes read, a node of many operands, and many outputs: no step may be quadratic.
 #[test]
 fn outputs_follow_their_values() {
     let mut graph =
@@ -167,6 +166,7 @@ fn outputs_follow_their_values() {
     assert_eq!(violated(&graph), [0; 0]);
 }
 
+/// One constant that many nodes read, a node of many operands, and many outputs: no step may be quadratic.
 #[test]
 fn large_graphs_are_edited_in_linear_time() {
     let mut graph = Graph::new("large");

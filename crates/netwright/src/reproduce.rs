@@ -69,12 +69,13 @@ pub enum ReproduceError {
 
 /// Returns the smallest model found that shows what the culprit of [`bisect`](crate::bisect::bisect()) changed.
 ///
-/// `options` are those with which the culprit was found, and the parts differ as `symptom` says, if it is known. The rewrite runs in tract with its surroundings, for fixed
-/// sizes and generated inputs, in ever narrower windows while both sides differ. Then outputs that do not matter are
-/// dropped, and values that are equal on both sides become inputs with these values, so the models differ as the
-/// rewritten model does, even if a rule relies on the nodes that compute its operands. The same happens to values that
-/// one side computes from inputs that the other does not read. If the pass does not record what it changed, or several
-/// rewrites cannot be distinguished, the whole models before and after are reduced.
+/// `options` are those with which the culprit was found. If `symptom` is known, the models differ in that way. The
+/// rewrite runs in tract with its surroundings, for fixed sizes and generated inputs, in ever narrower windows while
+/// both sides differ. Then outputs that do not matter are dropped, and values that are equal on both sides become inputs
+/// with these values, so the models differ as the rewritten model does, even if a rule relies on the nodes that compute
+/// its operands. The same happens to values that one side computes from inputs that the other does not read. If the pass
+/// does not record what it changed, or several rewrites cannot be distinguished, the whole models before and after are
+/// reduced.
 ///
 /// ```
 /// use netwright::bisect::Culprit;

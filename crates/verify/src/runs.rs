@@ -294,7 +294,8 @@ impl Judge<'_> {
         let (runtime, Criteria { tolerance, min_cosine, why, .. }) =
             (self.options.runtime.to_string(), self.criteria.clone());
         let vocabulary = logits::vocabulary(self.a);
-        let (mut runs, mut notes_declaration): (Vec<Run<Comparison>>, bool) = (vec![], false);
+        let mut runs: Vec<Run<Comparison>> = vec![];
+        let mut is_noted = false;
         for planned in cases {
             let Some((case, left)) = self.run_first(planned)? else { continue };
             if let (Some(why), SizesKind::Empty) = (misdeclared(self.a, &left, &case.bindings), case.kind) {
@@ -319,7 +320,8 @@ impl Judge<'_> {
             {
                 return Ok(self.fails(second.model, why));
             }
-            if let Some(why) = of_first.filter(|_| !std::mem::replace(&mut notes_declaration, true)) {
+            if let (Some(why), false) = (of_first, is_noted) {
+                is_noted = true;
                 self.notes.push(format!("in the first model, {why}"));
             }
             let right = with_types_of_values(&left, right);

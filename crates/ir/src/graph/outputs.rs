@@ -46,7 +46,7 @@ impl Outputs {
         }
     }
 
-    /// Makes the outputs that are one value another value.
+    /// Replaces a value wherever it is an output.
     pub(super) fn redirect(&mut self, old: Value, new: Value) {
         for at in self.places.remove(&old).into_iter().flatten() {
             self.list[at].value = new;
@@ -54,7 +54,7 @@ impl Outputs {
         }
     }
 
-    /// Makes the output at an index another value; returns the value that it was, or `None` if there is no such output.
+    /// Replaces the value of the output at an index. Returns the former value, or `None` if there is no such output.
     pub(super) fn set(&mut self, at: usize, value: Value) -> Option<Value> {
         let old = std::mem::replace(&mut self.list.get_mut(at)?.value, value);
         if let Some(places) = self.places.get_mut(&old) {

@@ -266,7 +266,7 @@ impl Tensor {
     /// Concatenates tensors along their last axis, the only one on which their sizes may differ.
     ///
     /// # Errors
-    /// If there are no tensors, if their types or their other axes differ, or if their elements have 6 bits.
+    /// If there are no tensors, or if they have different types, different other axes, or elements of 6 bits.
     pub fn concatenated(tensors: &[Tensor]) -> Result<Self, TensorError> {
         let Some(first) = tensors.first() else {
             return Err(Self::indices(&[]).refuse("concat", "there are no tensors"));

@@ -122,7 +122,7 @@ fn check_output_names(proto: &GraphProto, is_body: bool, context: &Context<'_>) 
     Ok(())
 }
 
-/// Drops the initializers that have a type and no name: nothing can read them, and ONNX Runtime runs a model with such ones.
+/// Drops the initializers that have a type and no name: nothing can read them, and ONNX Runtime runs such models.
 fn drop_unnamed(proto: &mut GraphProto, context: &Context<'_>) -> Result<(), ReadProblem> {
     let is_kept = |tensor: &TensorProto| {
         tensor.name.as_deref().is_some_and(|name| !name.is_empty()) || tensor.data_type.unwrap_or_default() == 0
